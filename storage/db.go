@@ -1,0 +1,219 @@
+// Package storage owns everything durable: accounts, addresses, mailboxes,
+// messages, their bytes, the feed of changes, the search index and the rows of
+// the outbound queue. All SQL of the project stands here.
+//
+// A call that returned without an error is on the disk. A call that returned
+// an error had no effect, unless the error is that of its context.
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Options say where a store is and whom it tells. Dir must be set.
+type Options struct {
+	Dir   string       // the data directory, made if it is missing
+	Log   *slog.Logger // nil means slog.Default()
+	Fatal func(error)  // called when the disk broke its word and the process must end; nil means exit status 1
+}
+
+// A DB is an open store. Its methods may be called from any goroutine.
+type DB struct {
+	dir     string
+	log     *slog.Logger
+	lock    *os.File
+	writeDB *sql.DB
+	readDB  *sql.DB
+	writer  *writer
+	blobs   *blobStore
+	search  *searchIndex
+	indexes *indexes
+	feed    *feed
+	domains atomic.Pointer[domains]
+	panics  atomic.Int64
+
+	background sync.WaitGroup
+	cancel     context.CancelFunc
+}
+
+const readers = 8 // connections that read; more would wait for the two cores anyway
+
+// Open opens the store in a directory, making what is missing, and brings its
+// schema up to date. It fails when another process has it open.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) {
+			o.Log.Error("the disk failed; ending, so that what is acknowledged is on it", "err", err)
+			os.Exit(1)
+		}
+	}
+	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, "blobs"), filepath.Join(o.Dir, "spool")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}}
+	if err := db.open(ctx, o); err != nil {
+		db.closeFiles()
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context, o Options) error {
+	file := filepath.Join(o.Dir, "mailbox.db")
+	var err error
+	db.writeDB, err = sql.Open("sqlite", dsn(file, "rwc",
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "cache_size(-16384)"))
+	if err != nil {
+		return err
+	}
+	db.writeDB.SetMaxOpenConns(1)
+	conn, err := db.writeDB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, conn, file); err != nil {
+		return err
+	}
+	if db.readDB, err = sql.Open("sqlite", dsn(file, "ro", "query_only(ON)", "busy_timeout(10000)", "cache_size(-4096)")); err != nil {
+		return err
+	}
+	db.readDB.SetMaxOpenConns(readers)
+	db.readDB.SetMaxIdleConns(readers)
+
+	db.indexes = newIndexes(db)
+	if db.blobs, err = newBlobStore(o.Dir); err != nil {
+		return err
+	}
+	if err := emptyDir(filepath.Join(o.Dir, "spool")); err != nil {
+		return err
+	}
+	db.writer = &writer{
+		conn: conn, stmts: map[string]*sql.Stmt{}, jobs: make(chan *job, maxBatch),
+		closed: make(chan struct{}), ended: make(chan struct{}),
+		log: o.Log, fatal: o.Fatal, publish: db.publish, panics: func() { db.panics.Add(1) },
+	}
+	background, cancel := context.WithCancel(context.Background())
+	db.cancel = cancel
+	go db.writer.run()
+	return db.startBackground(background)
+}
+
+// publish is called by the writer after COMMIT, before anyone is answered.
+func (db *DB) publish(committed []*tx) {
+	var changes []Change
+	for _, t := range committed {
+		changes = append(changes, t.changes...)
+		for _, id := range t.files {
+			db.blobs.unlinkLater(id)
+		}
+		if len(t.emails) > 0 {
+			db.search.forget(t.emails)
+		}
+	}
+	if len(changes) == 0 {
+		return
+	}
+	db.indexes.apply(changes)
+	db.feed.wake(changes)
+	for _, c := range changes {
+		if c.Kind == Added {
+			db.search.notify(c.Account)
+		}
+	}
+}
+
+// Watch wakes its holder after changes in the accounts.
+func (db *DB) Watch(accounts ...AccountID) *Watcher { return db.feed.watch(accounts) }
+
+// Panics is the number of write functions and background jobs that panicked.
+func (db *DB) Panics() int64 { return db.panics.Load() }
+
+// Close ends the background work, finishes the writes that run, and closes the store.
+func (db *DB) Close() error {
+	if db.cancel != nil {
+		db.cancel()
+	}
+	db.background.Wait()
+	return db.closeFiles()
+}
+
+func (db *DB) closeFiles() error {
+	var first error
+	keep := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	if db.writer != nil {
+		db.writer.stop()
+		for _, s := range db.writer.stmts {
+			keep(s.Close())
+		}
+		keep(db.writer.conn.Close())
+	}
+	if db.readDB != nil {
+		keep(db.readDB.Close())
+	}
+	if db.writeDB != nil {
+		keep(db.writeDB.Close())
+	}
+	if db.search != nil {
+		keep(db.search.Close())
+	}
+	keep(db.lock.Close())
+	return first
+}
+
+// lockDir takes the data directory for this process, until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is in use by another process (is the server running?): %w", dir, err)
+	}
+	return f, nil
+}
+
+// emptyDir removes the files of a directory.
+func emptyDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
+// dsn names a database file for the driver.
+func dsn(file, mode string, pragmas ...string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}
+	q := url.Values{"mode": {mode}, "_pragma": pragmas}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// now is the time as the rows keep it.
+func now() int64 { return time.Now().Unix() }

@@ -1,0 +1,219 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailbox/internal/message"
+)
+
+// A Delivery is one message for all of its recipients.
+type Delivery struct {
+	Message  *Spooled
+	Received time.Time // INTERNALDATE; kept in UTC
+	To       []Target
+}
+
+// A Target is a mailbox that gets a copy.
+type Target struct {
+	Account  AccountID
+	Mailbox  string // where it is missing, INBOX gets the message
+	Flags    Flags
+	Keywords []string
+}
+
+// Deliver files a message for all targets or for none. Two targets that are
+// one mailbox get one copy. Quotas do not matter: what was accepted is kept.
+// Accounts that were removed meanwhile are left out; ErrNotFound says that no
+// other was left.
+func (db *DB) Deliver(ctx context.Context, d *Delivery) error {
+	c, err := db.content(d.Message, d.Received.UTC())
+	if err != nil {
+		return err
+	}
+	err = db.writer.do(ctx, func(t *tx) error {
+		n := 0
+		c.begin()
+		for _, target := range d.To {
+			err := t.deliver(c, target)
+			if errors.Is(err, errNoAccount) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("deliver to account %d: %w", target.Account, err)
+			}
+			n++
+		}
+		if n == 0 {
+			return ErrNotFound
+		}
+		return nil
+	})
+	return c.settle(db, err)
+}
+
+var errNoAccount = fmt.Errorf("account: %w", ErrNotFound)
+
+func (t *tx) deliver(c *content, target Target) error {
+	a, err := t.touch(target.Account)
+	if errors.Is(err, ErrNotFound) {
+		return errNoAccount
+	}
+	if err != nil {
+		return err
+	}
+	b, err := t.openNamed(target.Account, target.Mailbox)
+	if errors.Is(err, ErrNonexistent) {
+		b, err = t.openNamed(target.Account, "INBOX")
+	}
+	if err != nil {
+		return err
+	}
+	email, err := c.email(t, a)
+	if err != nil {
+		return err
+	}
+	if c.filed[b.ID] {
+		return nil
+	}
+	c.filed[b.ID] = true
+	_, err = b.add(email, c.size, target.Flags, target.Keywords)
+	if errors.Is(err, ErrLimit) && len(target.Keywords) > 0 { // better without its keywords than not at all
+		_, err = b.add(email, c.size, target.Flags, nil)
+	}
+	return err
+}
+
+// An Upload is a message that a client puts into a mailbox.
+type Upload struct {
+	Message  *Spooled
+	Received time.Time // INTERNALDATE, in the zone that is to be given back
+	Flags    Flags
+	Keywords []string
+}
+
+// Append puts messages into a mailbox, all or none (RFC 3502). ErrOverQuota,
+// ErrNonexistent, ErrLimit (keywords) say why none was.
+func (db *DB) Append(ctx context.Context, account AccountID, mailbox MailboxID, uploads []Upload) (validity uint32, uids []UID, err error) {
+	contents := make([]*content, 0, len(uploads))
+	for _, u := range uploads {
+		c, cerr := db.content(u.Message, u.Received)
+		if cerr != nil {
+			err = cerr
+			break
+		}
+		contents = append(contents, c)
+	}
+	if err == nil {
+		err = db.writer.do(ctx, func(t *tx) error {
+			b, err := t.open(account, mailbox)
+			if err != nil {
+				return err
+			}
+			validity, uids = b.UIDValidity, nil
+			for i, c := range contents {
+				if !b.account.fits(c.size) {
+					return ErrOverQuota
+				}
+				c.begin()
+				email, err := c.email(t, b.account)
+				if err != nil {
+					return err
+				}
+				uid, err := b.add(email, c.size, uploads[i].Flags, uploads[i].Keywords)
+				if err != nil {
+					return err
+				}
+				uids = append(uids, uid)
+			}
+			return nil
+		})
+	}
+	for _, c := range contents {
+		err = c.settle(db, err)
+	}
+	return validity, uids, err
+}
+
+// A content is the rows that a message becomes, made before the writer is
+// asked, so that the writer does nothing but write.
+type content struct {
+	blob          BlobID
+	size          int64
+	sha256        []byte
+	data          []byte // compressed; nil where the blob is a file
+	received      time.Time
+	envelope      []byte
+	bodystructure []byte
+	parts         []byte
+	preview       string
+
+	emails map[AccountID]EmailID
+	filed  map[MailboxID]bool
+}
+
+// content makes the rows of a message. The bytes of a large one are in their
+// place on the disk, fsynced with their directory, when it returns.
+func (db *DB) content(s *Spooled, received time.Time) (*content, error) {
+	m := s.Message
+	c := &content{
+		blob: db.blobs.next(), size: s.Size, sha256: s.SHA256[:], received: received,
+		envelope: m.Envelope(), bodystructure: m.BodyStructure(), parts: message.MarshalParts(m.Root), preview: message.Preview(s, m.Root),
+	}
+	if data, ok := s.row(); ok {
+		c.data = data
+		return c, nil
+	}
+	return c, s.adopt(c.blob)
+}
+
+// begin forgets what a first run of the write function did.
+func (c *content) begin() {
+	c.emails, c.filed = map[AccountID]EmailID{}, map[MailboxID]bool{}
+}
+
+// settle clears up after a write: the file of a blob that no row names goes.
+func (c *content) settle(db *DB, err error) error {
+	if err != nil && c.data == nil && !isContext(err) {
+		db.blobs.unlinkLater(c.blob)
+	}
+	return err
+}
+
+// isContext tells whether a caller stopped waiting, so that the write may still happen.
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// email returns the account's email of this content, and inserts it, and for
+// the first account the blob.
+func (c *content) email(t *tx, a *touched) (EmailID, error) {
+	if id, ok := c.emails[a.id]; ok {
+		return id, nil
+	}
+	if len(c.emails) == 0 {
+		var data any
+		if c.data != nil {
+			data = c.data
+		}
+		if err := t.exec(`INSERT INTO blob (id, size, sha256, data) VALUES (?, ?, ?, ?)`, c.blob, c.size, c.sha256, data); err != nil {
+			return 0, err
+		}
+	}
+	id := a.nextEmail()
+	_, zone := c.received.Zone()
+	err := t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, c.blob, c.size, c.received.Unix(), zone, id, c.envelope, c.bodystructure, c.parts, c.preview)
+	c.emails[a.id] = id
+	return id, err
+}
+
+// OverQuota tells whether size more bytes would be over an account's quota.
+func (db *DB) OverQuota(ctx context.Context, account AccountID, size int64) (bool, error) {
+	var over bool
+	err := db.readDB.QueryRowContext(ctx, `SELECT quota > 0 AND used + ? > quota FROM account WHERE id = ? AND removed = 0`, size, account).Scan(&over)
+	return over, classify(err)
+}

@@ -1,0 +1,154 @@
+package storage
+
+// migrations is the append-only list of schema changes: entry n takes the
+// database from version n to n+1. An entry that was released never changes.
+var migrations = [...]string{schema1}
+
+// schema1 is the first schema. Times are Unix seconds unless said otherwise.
+const schema1 = `
+CREATE TABLE server (
+	key   TEXT PRIMARY KEY,
+	value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE account (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT,
+	name        TEXT NOT NULL UNIQUE,
+	quota       INTEGER NOT NULL DEFAULT 0,
+	used        INTEGER NOT NULL DEFAULT 0,
+	messages    INTEGER NOT NULL DEFAULT 0,
+	modseq      INTEGER NOT NULL DEFAULT 1,
+	last_email  INTEGER NOT NULL DEFAULT 0,
+	salt        BLOB NOT NULL,
+	iterations  INTEGER NOT NULL,
+	tag_folders INTEGER NOT NULL DEFAULT 0,
+	removed     INTEGER NOT NULL DEFAULT 0,
+	created     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE credential (
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	account    INTEGER NOT NULL REFERENCES account(id),
+	name       TEXT NOT NULL,
+	stored_key BLOB NOT NULL,
+	server_key BLOB NOT NULL,
+	created    INTEGER NOT NULL,
+	last_used  INTEGER NOT NULL DEFAULT 0,
+	last_from  TEXT NOT NULL DEFAULT '',
+	UNIQUE (account, name)
+) STRICT;
+
+-- The addresses from which an account logged in, for throttling.
+CREATE TABLE login_address (
+	account INTEGER NOT NULL REFERENCES account(id),
+	address TEXT NOT NULL,
+	last    INTEGER NOT NULL,
+	PRIMARY KEY (account, address)
+) STRICT, WITHOUT ROWID;
+
+-- account is NULL for an alias; '@domain' is the catch-all of its domain.
+CREATE TABLE address (
+	address TEXT PRIMARY KEY,
+	account INTEGER REFERENCES account(id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX address_account ON address (account);
+
+CREATE TABLE alias_target (
+	address TEXT NOT NULL REFERENCES address(address) ON DELETE CASCADE,
+	target  TEXT NOT NULL,
+	PRIMARY KEY (address, target)
+) STRICT, WITHOUT ROWID;
+
+-- keywords are parted by spaces; the place of one is its bit in message.keywords.
+CREATE TABLE mailbox (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT,
+	account     INTEGER NOT NULL REFERENCES account(id),
+	name        TEXT NOT NULL,
+	uidvalidity INTEGER NOT NULL,
+	uidnext     INTEGER NOT NULL DEFAULT 1,
+	created     INTEGER NOT NULL,
+	changed     INTEGER NOT NULL,
+	special_use TEXT NOT NULL DEFAULT '',
+	subscribed  INTEGER NOT NULL DEFAULT 0,
+	present     INTEGER NOT NULL DEFAULT 1,
+	messages    INTEGER NOT NULL DEFAULT 0,
+	unseen      INTEGER NOT NULL DEFAULT 0,
+	deleted     INTEGER NOT NULL DEFAULT 0,
+	size        INTEGER NOT NULL DEFAULT 0,
+	keywords    TEXT NOT NULL DEFAULT '',
+	UNIQUE (account, name)
+) STRICT;
+
+-- size is of the plain text; stored bytes are in data, or where data is NULL in a file.
+CREATE TABLE blob (
+	id     INTEGER PRIMARY KEY AUTOINCREMENT,
+	size   INTEGER NOT NULL,
+	sha256 BLOB NOT NULL,
+	data   BLOB
+) STRICT;
+
+-- id is account × 2³² + n. zone is the offset of INTERNALDATE in seconds east of UTC.
+CREATE TABLE email (
+	id            INTEGER PRIMARY KEY,
+	blob          INTEGER NOT NULL REFERENCES blob(id),
+	size          INTEGER NOT NULL,
+	received      INTEGER NOT NULL,
+	zone          INTEGER NOT NULL,
+	thread        INTEGER NOT NULL,
+	envelope      BLOB NOT NULL,
+	bodystructure BLOB NOT NULL,
+	parts         BLOB NOT NULL,
+	preview       TEXT NOT NULL
+) STRICT;
+CREATE INDEX email_blob ON email (blob);
+
+CREATE TABLE message (
+	mailbox  INTEGER NOT NULL REFERENCES mailbox(id),
+	uid      INTEGER NOT NULL,
+	email    INTEGER NOT NULL REFERENCES email(id),
+	flags    INTEGER NOT NULL,
+	keywords BLOB,
+	created  INTEGER NOT NULL,
+	changed  INTEGER NOT NULL,
+	saved    INTEGER NOT NULL,
+	PRIMARY KEY (mailbox, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_email ON message (email);
+
+-- What is gone: a message (mailbox and uid), an email (email), or a mailbox (mailbox alone).
+CREATE TABLE expunged (
+	account INTEGER NOT NULL,
+	modseq  INTEGER NOT NULL,
+	mailbox INTEGER NOT NULL DEFAULT 0,
+	uid     INTEGER NOT NULL DEFAULT 0,
+	email   INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (account, modseq, mailbox, uid, email)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX expunged_mailbox ON expunged (mailbox, modseq);
+
+CREATE TABLE queue_message (
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
+	account INTEGER NOT NULL DEFAULT 0,
+	blob    INTEGER NOT NULL REFERENCES blob(id),
+	sender  TEXT NOT NULL,
+	size    INTEGER NOT NULL,
+	ret     TEXT NOT NULL DEFAULT '',
+	envid   TEXT NOT NULL DEFAULT '',
+	queued  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX queue_message_blob ON queue_message (blob);
+
+CREATE TABLE queue_recipient (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	message  INTEGER NOT NULL REFERENCES queue_message(id),
+	address  TEXT NOT NULL,
+	domain   TEXT NOT NULL,
+	notify   TEXT NOT NULL DEFAULT '',
+	orcpt    TEXT NOT NULL DEFAULT '',
+	due      INTEGER NOT NULL,
+	attempts INTEGER NOT NULL DEFAULT 0,
+	reply    TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX queue_recipient_due ON queue_recipient (due);
+CREATE INDEX queue_recipient_message ON queue_recipient (message);
+`
