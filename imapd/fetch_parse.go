@@ -1,0 +1,285 @@
+package imapd
+
+import (
+	"strconv"
+	"strings"
+
+	"mailbox/imapd/wire"
+	"mailbox/storage"
+)
+
+// A fetchKind is a data item of FETCH.
+type fetchKind uint8
+
+const (
+	fetchUID fetchKind = iota
+	fetchFlags
+	fetchInternalDate
+	fetchSize
+	fetchEnvelope
+	fetchBody
+	fetchBodyStructure
+	fetchSection
+)
+
+// A fetchItem is one data item, and how its name is written in the response.
+type fetchItem struct {
+	kind    fetchKind
+	name    string
+	section section
+}
+
+// A section is a part of a message (RFC 3501 section 6.4.5, BODY[<section>]).
+type section struct {
+	path   []int
+	what   sectionPart
+	names  []string // of HEADER.FIELDS
+	peek   bool     // \Seen is not set
+	cut    bool     // only size octets from offset on
+	offset int64
+	size   int64
+}
+
+type sectionPart uint8
+
+const (
+	wholePart sectionPart = iota
+	headerPart
+	headerFields
+	headerFieldsNot
+	textPart
+	mimePart
+)
+
+var sectionParts = map[string]sectionPart{
+	"": wholePart, "HEADER": headerPart, "HEADER.FIELDS": headerFields, "HEADER.FIELDS.NOT": headerFieldsNot,
+	"TEXT": textPart, "MIME": mimePart,
+}
+
+// maxItems bounds the data items of one FETCH, each of which is sent for every message.
+const maxItems = 1000
+
+// fetchItems reads the data items of FETCH, to the end of the line.
+func (c *conn) fetchItems() ([]fetchItem, error) {
+	if err := c.dec.SP(); err != nil {
+		return nil, err
+	}
+	next, err := c.dec.Peek()
+	if err != nil {
+		return nil, err
+	}
+	var items []fetchItem
+	if next == '(' {
+		err = c.dec.List(func() error {
+			item, err := c.fetchItem()
+			if items = append(items, item); len(items) > maxItems {
+				return bad("too many data items")
+			}
+			return err
+		})
+	} else {
+		var word string
+		if word, err = c.dec.Word(); err != nil {
+			return nil, err
+		}
+		if items = macro(word); items == nil {
+			var item fetchItem
+			item, err = c.namedItem(word)
+			items = []fetchItem{item}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(items) == 0 {
+		return nil, bad("expected a data item")
+	}
+	return items, c.dec.CRLF()
+}
+
+// macro returns what a macro stands for; it must be alone (RFC 3501 section 6.4.5).
+func macro(word string) []fetchItem {
+	items := []fetchItem{{kind: fetchFlags, name: "FLAGS"}, {kind: fetchInternalDate, name: "INTERNALDATE"}, {kind: fetchSize, name: "RFC822.SIZE"}}
+	switch word {
+	case "FAST":
+		return items
+	case "ALL":
+		return append(items, fetchItem{kind: fetchEnvelope, name: "ENVELOPE"})
+	case "FULL":
+		return append(items, fetchItem{kind: fetchEnvelope, name: "ENVELOPE"}, fetchItem{kind: fetchBody, name: "BODY"})
+	}
+	return nil
+}
+
+func (c *conn) fetchItem() (fetchItem, error) {
+	word, err := c.dec.Word()
+	if err != nil {
+		return fetchItem{}, err
+	}
+	return c.namedItem(word)
+}
+
+// namedItem reads what follows the name of a data item.
+func (c *conn) namedItem(word string) (fetchItem, error) {
+	item := fetchItem{name: word}
+	switch word {
+	case "UID":
+		item.kind = fetchUID
+	case "FLAGS":
+		item.kind = fetchFlags
+	case "INTERNALDATE":
+		item.kind = fetchInternalDate
+	case "RFC822.SIZE":
+		item.kind = fetchSize
+	case "ENVELOPE":
+		item.kind = fetchEnvelope
+	case "BODYSTRUCTURE":
+		item.kind = fetchBodyStructure
+	case "RFC822":
+		item.kind = fetchSection
+	case "RFC822.HEADER":
+		item.kind, item.section = fetchSection, section{what: headerPart, peek: true}
+	case "RFC822.TEXT":
+		item.kind, item.section = fetchSection, section{what: textPart}
+	case "BODY", "BODY.PEEK":
+		open, err := c.dec.Accept('[')
+		if err != nil {
+			return item, err
+		}
+		if open {
+			return c.section(word == "BODY.PEEK")
+		}
+		if item.kind = fetchBody; word == "BODY" {
+			return item, nil
+		}
+		return item, bad("BODY.PEEK needs a section")
+	default:
+		return item, bad("unknown data item " + word)
+	}
+	return item, nil
+}
+
+// section reads a section behind its "[", and the partial behind its "]".
+func (c *conn) section(peek bool) (fetchItem, error) {
+	item := fetchItem{kind: fetchSection}
+	s := &item.section
+	s.peek = peek
+	next, err := c.dec.Peek()
+	if err != nil {
+		return item, err
+	}
+	spec := ""
+	if next != ']' {
+		if spec, err = c.dec.Atom(); err != nil {
+			return item, err
+		}
+	}
+	if err := s.parse(spec); err != nil {
+		return item, err
+	}
+	name := append([]byte("BODY["), strings.ToUpper(spec)...)
+	if s.what == headerFields || s.what == headerFieldsNot {
+		if err := c.fieldNames(s); err != nil {
+			return item, err
+		}
+		name = append(name, " ("...)
+		for i, n := range s.names {
+			if i > 0 {
+				name = append(name, ' ')
+			}
+			name = wire.AppendAstring(name, n, false)
+		}
+		name = append(name, ')')
+	}
+	if err := c.dec.Expect(']'); err != nil {
+		return item, err
+	}
+	name = append(name, ']')
+	if s.cut, err = c.dec.Accept('<'); err != nil {
+		return item, err
+	}
+	if s.cut {
+		if err := c.partial(s); err != nil {
+			return item, err
+		}
+		name = append(wire.AppendNumber(append(name, '<'), s.offset), '>')
+	}
+	item.name = string(name)
+	return item, nil
+}
+
+// parse understands a section without its field names.
+func (s *section) parse(spec string) error {
+	rest := spec
+	for rest != "" && rest[0] >= '1' && rest[0] <= '9' {
+		number, after, _ := strings.Cut(rest, ".")
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || after == "" && strings.HasSuffix(rest, ".") {
+			return bad("malformed section")
+		}
+		s.path = append(s.path, int(n))
+		rest = after
+	}
+	what, known := sectionParts[strings.ToUpper(rest)]
+	if !known || what == mimePart && len(s.path) == 0 {
+		return bad("malformed section")
+	}
+	s.what = what
+	return nil
+}
+
+func (c *conn) fieldNames(s *section) error {
+	if err := c.dec.SP(); err != nil {
+		return err
+	}
+	err := c.dec.List(func() error {
+		n, err := c.dec.Astring()
+		if s.names = append(s.names, n); len(s.names) > maxItems {
+			return bad("too many field names")
+		}
+		return err
+	})
+	if err == nil && len(s.names) == 0 {
+		return bad("expected the name of a field")
+	}
+	return err
+}
+
+// partial reads a partial behind its "<".
+func (c *conn) partial(s *section) error {
+	from, err := c.dec.Number64()
+	if err != nil {
+		return err
+	}
+	if err := c.dec.Expect('.'); err != nil {
+		return err
+	}
+	n, err := c.dec.Number64()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return bad("a partial of no octets")
+	}
+	s.offset, s.size = int64(from), int64(n)
+	return c.dec.Expect('>')
+}
+
+// needs says what of a message the items are made of.
+func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
+	for _, i := range items {
+		switch i.kind {
+		case fetchInternalDate, fetchSize:
+			rows = true
+		case fetchEnvelope:
+			want |= storage.WantEnvelope
+		case fetchBody, fetchBodyStructure:
+			want |= storage.WantBodyStructure
+		case fetchSection:
+			want |= storage.WantParts
+			blob = true
+			seen = seen || !i.section.peek
+		}
+	}
+	return want, rows || want != 0, blob, seen
+}

@@ -1,0 +1,67 @@
+package imapd
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// FuzzCommands sends arbitrary octets to a logged-in session. Whatever comes,
+// it must not panic (the fixture checks that), and other sessions go on.
+func FuzzCommands(f *testing.F) {
+	for _, s := range []string{
+		"a SELECT INBOX\r\nb FETCH 1:* (FLAGS BODY[1.2.HEADER.FIELDS (A \"b\")]<0.5> ENVELOPE)\r\n",
+		"a EXAMINE INBOX\r\nb UID SEARCH CHARSET UTF-8 OR (NOT SEEN) HEADER x {1+}\r\ny\r\n",
+		"a APPEND INBOX (\\Seen $x) \" 1-Feb-2024 10:00:00 +0000\" {3+}\r\nabc\r\n", "a IDLE\r\nDONE\r\n",
+		"a SELECT INBOX\r\na STORE 1 -FLAGS.SILENT (a b)\r\nc MOVE 1 Trash\r\nd UID EXPUNGE 1:*\r\n",
+		"a LIST \"\" %*\r\nb LSUB a {1}\r\n", "a CREATE x (USE (\\Sent))\r\nb RENAME x INBOX/y\r\nc STATUS x (SIZE RECENT)\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	fix := newFixture(f, func(s *Server) { s.Config.MaxBad = 1000 })
+	fix.deliver(hello)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		own := *fix
+		own.t = t
+		c := own.login()
+		defer c.nc.Close()
+		go func() {
+			c.nc.Write(in)
+			c.nc.(*net.TCPConn).CloseWrite()
+		}()
+		c.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, c.r); err != nil {
+			if n, timeout := err.(net.Error); timeout && n.Timeout() {
+				t.Fatalf("no end after %q", in)
+			}
+		}
+		if n := fix.server.Stats().Panics; n > 0 {
+			t.Fatalf("panic after %q", in)
+		}
+	})
+}
+
+// FuzzMatch compares the matcher of LIST with the obvious recursion.
+func FuzzMatch(f *testing.F) {
+	f.Add("a%/*b", "ab/cb")
+	f.Add("%%*", "")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if len(pattern) > 10 || len(name) > 12 {
+			return
+		}
+		if got, want := match(pattern, name), slowMatch(pattern, name); got != want {
+			t.Errorf("match(%q, %q) = %v", pattern, name, got)
+		}
+	})
+}
+
+func slowMatch(p, s string) bool {
+	if p == "" {
+		return s == ""
+	}
+	if p[0] != '*' && p[0] != '%' {
+		return s != "" && s[0] == p[0] && slowMatch(p[1:], s[1:])
+	}
+	return slowMatch(p[1:], s) || s != "" && (p[0] == '*' || s[0] != '/') && slowMatch(p, s[1:])
+}

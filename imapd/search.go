@@ -1,0 +1,317 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"mailbox/imapd/wire"
+	"mailbox/internal/message"
+	"mailbox/storage"
+)
+
+// A level says where the answer to a search key lies, the cheapest first.
+type level uint8
+
+const (
+	inIndex level = iota
+	inRow
+	inEnvelope
+	inMessage
+)
+
+// A verdict on a message is unknown where a dearer level has to be asked.
+type verdict uint8
+
+const (
+	unknown verdict = iota
+	isNot
+	is
+)
+
+// A key judges messages with what is known of them at a level. At inMessage no
+// verdict is unknown. It is asked at ascending levels, so that what is cheap
+// spares what is dear.
+type key interface {
+	judge(m *candidate, at level) verdict
+	needs() level // the dearest level that it may ask
+}
+
+type (
+	leaf struct {
+		level level
+		test  func(*candidate) bool
+	}
+	and []key
+	or  [2]key
+	not [1]key
+)
+
+func (k leaf) needs() level { return k.level }
+
+func (k leaf) judge(m *candidate, at level) verdict {
+	switch {
+	case at < k.level:
+		return unknown
+	case k.test(m):
+		return is
+	}
+	return isNot
+}
+
+func dearest(keys []key) level {
+	var l level
+	for _, k := range keys {
+		l = max(l, k.needs())
+	}
+	return l
+}
+
+func (k and) needs() level { return dearest(k) }
+
+func (k and) judge(m *candidate, at level) verdict {
+	v := is
+	for _, part := range k {
+		switch part.judge(m, at) {
+		case isNot:
+			return isNot
+		case unknown:
+			v = unknown
+		}
+	}
+	return v
+}
+
+func (k or) needs() level { return dearest(k[:]) }
+
+func (k or) judge(m *candidate, at level) verdict {
+	v := isNot
+	for _, part := range k {
+		switch part.judge(m, at) {
+		case is:
+			return is
+		case unknown:
+			v = unknown
+		}
+	}
+	return v
+}
+
+func (k not) needs() level                         { return k[0].needs() }
+func (k not) judge(m *candidate, at level) verdict { return invert(k[0].judge(m, at)) }
+
+func invert(v verdict) verdict {
+	switch v {
+	case is:
+		return isNot
+	case isNot:
+		return is
+	}
+	return unknown
+}
+
+// A candidate is a message that a search looks at.
+type candidate struct {
+	storage.Entry
+	seq  uint32
+	view *view
+
+	row    *storage.Message
+	blob   *storage.Blob
+	root   *message.Part
+	header message.Header
+	err    error // why the message could not be read
+}
+
+// search is SEARCH and UID SEARCH (RFC 3501 section 6.4.4).
+func (c *conn) search(ctx context.Context, uid bool) (ok, error) {
+	// Sets in the keys mean the view as it is now, so it is brought up to date first.
+	if err := c.sync(ctx, syncOptions{}); err != nil {
+		return ok{}, err
+	}
+	k, err := c.searchKeys()
+	if err != nil {
+		return ok{}, err
+	}
+	found, err := c.find(ctx, k)
+	if err != nil {
+		return ok{}, err
+	}
+	c.enc.Raw("* SEARCH")
+	for _, m := range found {
+		c.enc.SP()
+		if uid {
+			c.enc.Number(uint32(m.uid))
+		} else {
+			c.enc.Number(m.seq)
+		}
+	}
+	c.enc.CRLF()
+	return ok{text: "SEARCH completed"}, nil
+}
+
+// A hit is a message that was found.
+type hit struct {
+	uid storage.UID
+	seq uint32
+}
+
+// find returns the messages that k fits, in their order. Rows are read in
+// batches, and only for messages that the index does not decide.
+func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
+	var found []hit
+	var open []*candidate // undecided, in order, with their places in found held by seq
+	want := storage.Columns(0)
+	if k.needs() >= inEnvelope {
+		want |= storage.WantEnvelope
+	}
+	if k.needs() == inMessage {
+		want |= storage.WantParts
+	}
+	batch := maxRows
+	if want != 0 {
+		batch = maxRows / 5
+	}
+	var failed error
+	v := c.view
+	decide := func() bool {
+		failed = c.decide(ctx, k, want, open, func(m *candidate) { found = append(found, hit{m.UID, m.seq}) })
+		open = open[:0]
+		return failed == nil
+	}
+	// Decided ones wait in line with the undecided ones, so that the answer is ascending.
+	v.cur.All(func(pos int, e storage.Entry) bool {
+		m := &candidate{Entry: e, view: v, seq: v.seq(e.UID)}
+		switch k.judge(m, inIndex) {
+		case is:
+			if len(open) == 0 {
+				found = append(found, hit{m.UID, m.seq})
+				return true
+			}
+			open = append(open, m)
+		case unknown:
+			open = append(open, m)
+		}
+		return len(open) < batch || decide()
+	})
+	if failed == nil && len(open) > 0 {
+		decide()
+	}
+	return found, failed
+}
+
+// decide reads what it takes to judge the candidates.
+func (c *conn) decide(ctx context.Context, k key, want storage.Columns, open []*candidate, yield func(*candidate)) error {
+	uids := make([]storage.UID, len(open))
+	for i, m := range open {
+		uids[i] = m.UID
+	}
+	rows, err := c.s.Store.Messages(ctx, c.account, c.view.mailbox, uids, want)
+	if err != nil {
+		return err
+	}
+	for _, m := range open {
+		for len(rows) > 0 && rows[0].UID < m.UID {
+			rows = rows[1:]
+		}
+		if len(rows) == 0 || rows[0].UID != m.UID {
+			continue // gone meanwhile
+		}
+		m.row = &rows[0]
+		v := k.judge(m, inEnvelope)
+		if v == unknown {
+			v = c.readAndJudge(ctx, k, m)
+		}
+		if errors.Is(m.err, storage.ErrExpunged) {
+			continue
+		}
+		if m.err != nil {
+			return m.err
+		}
+		if v == is {
+			yield(m)
+		}
+	}
+	return nil
+}
+
+func (c *conn) readAndJudge(ctx context.Context, k key, m *candidate) verdict {
+	if m.root, m.err = message.UnmarshalParts(m.row.Parts); m.err != nil {
+		return unknown
+	}
+	if m.blob, m.err = c.s.Store.OpenBlob(ctx, m.row.Blob); m.err != nil {
+		return unknown
+	}
+	defer func() {
+		m.blob.Close() //nolint:errcheck // it was only read
+		m.blob, m.header = nil, nil
+	}()
+	return k.judge(m, inMessage)
+}
+
+// headerHas looks for a folded text in the fields of a name, or of all names.
+// The message is read for it once.
+func (m *candidate) headerHas(name, want string) bool {
+	if m.header == nil && m.err == nil {
+		m.header, m.err = readHeader(m.blob, m.root.Offset, m.root.BodyOffset)
+	}
+	for _, f := range m.header {
+		switch {
+		case name == "":
+			text := string(f.Raw) // of a line that is no field
+			if f.Name != "" {
+				text = f.Name + ": " + message.DecodeWords(f.Value())
+			}
+			if strings.Contains(foldText(text), want) {
+				return true
+			}
+		case strings.EqualFold(f.Name, name):
+			if strings.Contains(foldText(message.DecodeWords(f.Value())), want) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bodyHas looks for a folded text in the text parts. Of the text only what
+// may be the begin of a match is kept between two pieces.
+func (m *candidate) bodyHas(want string) bool {
+	if want == "" {
+		return true
+	}
+	found, tail := false, ""
+	err := message.Text(m.blob, m.root, func(piece []byte) bool {
+		text := tail + foldText(string(piece))
+		found = strings.Contains(text, want)
+		tail = text[max(0, len(text)-len(want)+1):]
+		return !found
+	})
+	if err != nil && m.err == nil {
+		m.err = err
+	}
+	return found
+}
+
+// foldText makes texts equal that differ in case only.
+func foldText(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
+// sentDate reads the date of an ENVELOPE, its first string.
+func sentDate(envelope []byte) (time.Time, bool) {
+	if len(envelope) < 2 || envelope[0] != '(' {
+		return time.Time{}, false
+	}
+	var buffers wire.Buffers
+	d := wire.NewDecoder(strings.NewReader(string(envelope[1:])+"\r\n"), &buffers)
+	d.OnLiteral = func(int64, bool, bool) error { return nil }
+	d.UTF8 = true
+	if d.Wait() != nil {
+		return time.Time{}, false
+	}
+	date, present, err := d.NString()
+	if err != nil || !present {
+		return time.Time{}, false
+	}
+	return message.ParseDate(date)
+}

@@ -1,0 +1,214 @@
+package imapd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"mailbox/imapd/wire"
+	"mailbox/storage"
+)
+
+// parseFlags divides flags that a client sent. \Recent and unknown system
+// flags cannot be set (RFC 3501 section 2.3.2).
+func parseFlags(names []string) (flags storage.Flags, keywords []string, err error) {
+next:
+	for _, n := range names {
+		for _, f := range systemFlags {
+			if n == f.name {
+				flags |= f.flag
+				continue next
+			}
+		}
+		if strings.HasPrefix(n, `\`) {
+			return 0, nil, bad("flag cannot be set: " + n)
+		}
+		keywords = append(keywords, n)
+	}
+	return flags, keywords, nil
+}
+
+// messageSet reads a space and a set of messages.
+func (c *conn) messageSet() (wire.NumSet, error) {
+	if err := c.dec.SP(); err != nil {
+		return wire.NumSet{}, err
+	}
+	return c.dec.NumSet()
+}
+
+// messages brings the view up to date, without EXPUNGE, and resolves a set.
+func (c *conn) messages(ctx context.Context, set wire.NumSet, uid bool) ([]storage.UID, bool, error) {
+	if err := c.sync(ctx, syncOptions{}); err != nil {
+		return nil, false, err
+	}
+	return c.view.resolve(set, uid)
+}
+
+var errExpungeIssued = no("EXPUNGEISSUED", "some of the messages no longer exist")
+
+// store is STORE and UID STORE (RFC 3501 section 6.4.6).
+func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
+	set, err := c.messageSet()
+	if err != nil {
+		return ok{}, err
+	}
+	change, silent, err := c.flagChange()
+	if err != nil {
+		return ok{}, err
+	}
+	// The view stays as the client knows it until the flags are stored: what
+	// others changed and what silence hides are then told in one.
+	uids, missing, err := c.view.resolve(set, uid)
+	if err != nil {
+		return ok{}, err
+	}
+	if c.view.readOnly {
+		return ok{}, errReadOnly
+	}
+	result, err := c.s.Store.StoreFlags(ctx, c.account, c.view.mailbox, uids, change.FlagChange)
+	if err != nil {
+		return ok{}, err
+	}
+	err = c.sync(ctx, syncOptions{known: func(old, cur *storage.Index, was, now *storage.Entry) bool {
+		_, named := slices.BinarySearch(uids, now.UID)
+		return named && (!silent || change.explains(old, cur, was, now))
+	}})
+	if err != nil {
+		return ok{}, err
+	}
+	if !silent {
+		for _, u := range uids {
+			c.tellMessageFlags(u, uid)
+		}
+	}
+	if missing || !uid && len(result.Missing) > 0 {
+		return ok{}, errExpungeIssued
+	}
+	return ok{text: "STORE completed"}, nil
+}
+
+// explains tells whether the change alone made the new flags of a message, so
+// that a client that asked for silence knows them.
+func (change flagChange) explains(old, cur *storage.Index, was, now *storage.Entry) bool {
+	flags, words := change.Flags, fold(change.Keywords)
+	before := fold(old.Keywords(was.Keywords))
+	switch change.Op {
+	case storage.AddFlags:
+		flags, words = was.Flags|flags, append(before, words...)
+	case storage.RemoveFlags:
+		words = slices.DeleteFunc(before, func(k string) bool { return slices.Contains(words, k) })
+		flags = was.Flags &^ flags
+	}
+	after := fold(cur.Keywords(now.Keywords))
+	slices.Sort(words)
+	slices.Sort(after)
+	return flags == now.Flags && slices.Equal(slices.Compact(words), after)
+}
+
+func fold(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strings.ToLower(w)
+	}
+	return out
+}
+
+// A flagChange is what a STORE asks for.
+type flagChange struct{ storage.FlagChange }
+
+// flagChange reads what STORE is to do, to the end of the line.
+func (c *conn) flagChange() (change flagChange, silent bool, err error) {
+	if err := c.dec.SP(); err != nil {
+		return change, false, err
+	}
+	if plus, err := c.dec.Accept('+'); err != nil {
+		return change, false, err
+	} else if plus {
+		change.Op = storage.AddFlags
+	} else if minus, err := c.dec.Accept('-'); err != nil {
+		return change, false, err
+	} else if minus {
+		change.Op = storage.RemoveFlags
+	}
+	item, err := c.dec.Word()
+	if err != nil {
+		return change, false, err
+	}
+	item, silent = strings.CutSuffix(item, ".SILENT")
+	if item != "FLAGS" {
+		return change, false, bad("expected FLAGS")
+	}
+	if err := c.dec.SP(); err != nil {
+		return change, false, err
+	}
+	names, err := c.dec.StoreFlags()
+	if err == nil {
+		err = c.dec.CRLF()
+	}
+	if err != nil {
+		return change, false, err
+	}
+	change.Flags, change.Keywords, err = parseFlags(names)
+	return change, silent, err
+}
+
+func (c *conn) copy(ctx context.Context, uid bool) (ok, error) {
+	return c.transfer(ctx, uid, c.s.Store.Copy, "COPY completed", false)
+}
+
+func (c *conn) move(ctx context.Context, uid bool) (ok, error) {
+	return c.transfer(ctx, uid, c.s.Store.Move, "MOVE completed", true)
+}
+
+type transferFunc func(context.Context, storage.AccountID, storage.MailboxID, []storage.UID, storage.MailboxID) (storage.CopyResult, error)
+
+// transfer is COPY (RFC 3501 section 6.4.7) and MOVE (RFC 6851): all messages or none.
+func (c *conn) transfer(ctx context.Context, uid bool, f transferFunc, text string, move bool) (ok, error) {
+	set, err := c.messageSet()
+	if err != nil {
+		return ok{}, err
+	}
+	name, err := c.spName()
+	if err == nil {
+		err = c.dec.CRLF()
+	}
+	if err != nil {
+		return ok{}, err
+	}
+	uids, missing, err := c.messages(ctx, set, uid)
+	if err != nil {
+		return ok{}, err
+	}
+	if missing {
+		return ok{}, errExpungeIssued
+	}
+	if move && c.view.readOnly {
+		return ok{}, errReadOnly
+	}
+	target, err := c.target(ctx, name)
+	if err != nil || len(uids) == 0 {
+		return ok{text: text}, err
+	}
+	r, err := f(ctx, c.account, c.view.mailbox, uids, target)
+	if err != nil {
+		return ok{}, err
+	}
+	code := copyUID(r)
+	if !move {
+		return ok{code, text}, nil
+	}
+	c.untagged("OK [%s] moved", code) // before the EXPUNGEs (RFC 6851 section 4.3)
+	return ok{text: text}, nil
+}
+
+// copyUID is the response code of RFC 4315 section 3. Both sets are written in
+// step, which ascending UIDs are.
+func copyUID(r storage.CopyResult) string {
+	var from, to wire.Ranges
+	for i := range r.From {
+		from, to = from.Add(uint32(r.From[i])), to.Add(uint32(r.To[i]))
+	}
+	b := wire.AppendNumber([]byte("COPYUID "), r.UIDValidity)
+	b = from.Append(append(b, ' '))
+	return string(to.Append(append(b, ' ')))
+}
