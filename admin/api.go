@@ -1,0 +1,125 @@
+// Package admin is for the operator: an HTTP API on a Unix socket, and its
+// client, which the command line uses. Where no server runs, the client asks
+// the same API inside its own process.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+
+	"mailbox/storage"
+)
+
+// maxBody bounds a request, in bytes.
+const maxBody = 1 << 20
+
+// Sessions are the IMAP connections that are open now.
+type Sessions interface {
+	Sessions() []Session
+	Kill(id string) bool // false: there is none of that id
+}
+
+// An API answers the operator's requests. DB must be set. Sessions and Level
+// belong to a running server and are nil where there is none; Metrics, where
+// it is set, answers GET /metrics.
+type API struct {
+	DB       *storage.DB
+	Sessions Sessions
+	Level    *slog.LevelVar
+	Metrics  http.Handler
+	Log      *slog.Logger
+}
+
+// errNeedsServer answers what only a running server can do.
+var errNeedsServer = errors.New("this needs a running server, and none answers on the admin socket")
+
+// A call is one request: its body is decoded into In, and its answer is Out.
+type call[In, Out any] func(ctx context.Context, in In) (Out, error)
+
+// Handler returns the API. Every request is a POST of a JSON object to the
+// path of its command, except GET /metrics.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	handle(mux, a, "user/add", a.userAdd)
+	handle(mux, a, "user/list", a.userList)
+	handle(mux, a, "user/show", a.userShow)
+	handle(mux, a, "user/passwd", a.userPasswd)
+	handle(mux, a, "user/set", a.userSet)
+	handle(mux, a, "user/remove", a.userRemove)
+	handle(mux, a, "user/app-password/add", a.appPasswordAdd)
+	handle(mux, a, "user/app-password/list", a.appPasswordList)
+	handle(mux, a, "user/app-password/remove", a.appPasswordRemove)
+	handle(mux, a, "alias/add", a.aliasAdd)
+	handle(mux, a, "alias/list", a.aliasList)
+	handle(mux, a, "alias/remove", a.aliasRemove)
+	handle(mux, a, "mailbox/list", a.mailboxList)
+	handle(mux, a, "session/list", a.sessionList)
+	handle(mux, a, "session/kill", a.sessionKill)
+	handle(mux, a, "log-level", a.logLevel)
+	handle(mux, a, "verify", a.verify)
+	if a.Metrics != nil {
+		mux.Handle("GET /metrics", a.Metrics)
+	}
+	return mux
+}
+
+func handle[In, Out any](mux *http.ServeMux, a *API, command string, f call[In, Out]) {
+	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				a.log().Error("admin command panicked", "command", command, "panic", p, "stack", string(debug.Stack()))
+				reply(w, http.StatusInternalServerError, failure{"internal error; the server's log has the details"})
+			}
+		}()
+		var in In
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&in); err != nil {
+			reply(w, http.StatusBadRequest, failure{fmt.Sprintf("request: %v (are client and server of the same version?)", err)})
+			return
+		}
+		out, err := f(r.Context(), in)
+		if err != nil {
+			reply(w, status(err), failure{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, out)
+	})
+}
+
+// A failure is the answer to a command that failed.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func reply(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the peer has gone
+}
+
+func status(err error) int {
+	switch {
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrNonexistent):
+		return http.StatusNotFound
+	case errors.Is(err, storage.ErrExists):
+		return http.StatusConflict
+	case errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrForeign), errors.Is(err, storage.ErrLimit):
+		return http.StatusBadRequest
+	case errors.Is(err, errNeedsServer):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func (a *API) log() *slog.Logger {
+	if a.Log == nil {
+		return slog.Default()
+	}
+	return a.Log
+}
