@@ -1,0 +1,103 @@
+package smtpd
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Write implements net.Conn for go-smtp, which writes whole lines. They are
+// corrected where go-smtp is wrong, and kept until the next read would block,
+// so that a pipelined group costs one write.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.writeErr != nil {
+		return 0, c.writeErr
+	}
+	for line := range bytes.Lines(p) {
+		c.replyLine(line)
+	}
+	return len(p), nil
+}
+
+func (c *Conn) replyLine(line []byte) {
+	if len(line) < 4 {
+		c.out = append(c.out, line...)
+		return
+	}
+	code, last := string(line[:3]), line[3] == ' '
+	first := c.first
+	c.first = last
+	if c.secured && c.verb == "" { // the greeting, which the peer has had
+		return
+	}
+	switch {
+	case first && code == "220":
+		line = fmt.Appendf(nil, "220 %s ESMTP Mailbox\r\n", c.cfg.Hostname)
+	case first && code == "250" && (c.verb == "EHLO" || c.verb == "HELO"):
+		line = c.hello(last)
+	case code == "354":
+		c.body, c.rate = newBody(c, c.cfg.MaxSize), rate{since: time.Now()}
+	case code == "334":
+		c.sasl = true
+	case bytes.HasPrefix(line, []byte("500 5.5.4")): // RFC 5321 section 4.1.1.11
+		line = append([]byte("555"), line[3:]...)
+	case bytes.HasPrefix(line, []byte("502 5.5.1")) && c.outOfOrder():
+		line = append([]byte("503"), line[3:]...)
+	}
+	c.out = append(c.out, line...)
+	if last {
+		c.count(code)
+	}
+}
+
+// outOfOrder tells whether the command is one that go-smtp knows, so that its
+// 502 means that this is not the time for it.
+func (c *Conn) outOfOrder() bool {
+	switch c.verb {
+	case "MAIL", "RCPT", "DATA", "BDAT", "AUTH":
+		return true
+	}
+	return false
+}
+
+// hello is the first line of the reply to EHLO or HELO (RFC 5321 section
+// 4.1.1.1), and STARTTLS where that is offered.
+func (c *Conn) hello(last bool) []byte {
+	sep := "-"
+	if last {
+		sep = " "
+	}
+	line := fmt.Appendf(nil, "250%s%s greets %s\r\n", sep, c.cfg.Hostname, oneLine(c.helo))
+	if !last && c.state == nil && c.cfg.TLS != nil {
+		line = append(line, "250-STARTTLS\r\n"...)
+	}
+	return line
+}
+
+// count ends the connection of a peer that does nothing right.
+func (c *Conn) count(code string) {
+	if code == "250" && (c.verb == "DATA" || c.verb == "BDAT") { // whoever brings mail may go on
+		c.commands = 0
+	}
+	if code[0] != '5' {
+		return
+	}
+	if c.errors++; c.errors > c.cfg.MaxErrors && !c.lastReply.Load() {
+		c.out = append(c.out, "421 4.7.0 too many errors\r\n"...)
+		c.lastReply.Store(true)
+	}
+}
+
+// answer replies in go-smtp's stead.
+func (c *Conn) answer(s *Status) {
+	c.out = fmt.Appendf(c.out, "%d %s %s\r\n", s.Code, s.Enhanced, strings.TrimSpace(s.Text))
+	c.count(fmt.Sprint(s.Code))
+}
+
+// end replies, and lets nothing follow.
+func (c *Conn) end(s *Status) error {
+	c.answer(s)
+	c.lastReply.Store(true)
+	return s
+}

@@ -1,0 +1,154 @@
+// Package mda decides what becomes of a message for each of its local
+// recipients, and files it for all of them at once.
+package mda
+
+import (
+	"context"
+
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailbox/storage"
+)
+
+// A Message is one that was accepted from the network or from a user, with its
+// local recipients.
+type Message struct {
+	*storage.Spooled
+	From     string // return path; "" is the null one
+	Received time.Time
+	To       []storage.Recipient
+}
+
+// A Scorer says whether a message is junk for an account. An error
+// fails the delivery.
+type Scorer interface {
+	Junk(ctx context.Context, m *Message, to storage.Recipient) (bool, error)
+}
+
+// A Filter is an account's own rules. It must not have effects: the Agent
+// carries out what it says.
+type Filter interface {
+	Filter(ctx context.Context, m *Message, to storage.Recipient) (Decision, error)
+}
+
+// A Decision is what a Filter wants for one recipient. The zero Decision keeps
+// the message where it would go anyway.
+type Decision struct {
+	Refuse  string // the text of a refusal; "" where it is not refused
+	Discard bool
+	File    []Filing // instead of where it would go
+}
+
+// A Filing puts the message into a mailbox of the recipient.
+type Filing struct {
+	Mailbox  string
+	Flags    storage.Flags
+	Keywords []string
+}
+
+// An Outcome is what became of the message for one recipient.
+type Outcome struct {
+	storage.Recipient
+	Filed   []string // mailboxes, none where it was discarded
+	Refused string   // why the recipient's filter did not want it; it is filed in Junk all the same
+}
+
+// A Refusal means that every recipient's filter refused the message. Nothing
+// was filed.
+type Refusal struct{ Text string }
+
+func (r *Refusal) Error() string { return "refused by the recipient: " + r.Text }
+
+// An Agent files messages. Store must be set; Junk and Filter may be nil.
+type Agent struct {
+	Store  *storage.DB
+	Junk   Scorer
+	Filter Filter
+}
+
+// refusedKeyword marks a message that its recipient's filter refused when it
+// was accepted for others.
+const refusedKeyword = "$Refused"
+
+// Deliver files the message for all recipients, or for none. It returns when
+// it is durable. *Refusal: nobody wants it. Two recipients that are one account
+// and one mailbox get one copy.
+func (a *Agent) Deliver(ctx context.Context, m *Message) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(m.To))
+	targets := make([][]storage.Target, len(m.To))
+	refused := 0
+	for i, to := range m.To {
+		d, err := a.decide(ctx, m, to)
+		if err != nil {
+			return nil, fmt.Errorf("deliver to %s: %w", to.Address, err)
+		}
+		outcomes[i] = Outcome{Recipient: to, Refused: d.Refuse}
+		if d.Refuse != "" {
+			refused++
+			d = Decision{File: []Filing{{Mailbox: "Junk", Keywords: []string{refusedKeyword}}}}
+		}
+		for _, f := range d.File {
+			targets[i] = append(targets[i], storage.Target{Account: to.Account, Mailbox: f.Mailbox, Flags: f.Flags, Keywords: f.Keywords})
+			outcomes[i].Filed = append(outcomes[i].Filed, f.Mailbox)
+		}
+	}
+	if refused == len(m.To) {
+		return outcomes, &Refusal{outcomes[0].Refused}
+	}
+	all := slices.Concat(targets...)
+	if len(all) == 0 { // all of them discard it
+		return outcomes, nil
+	}
+	return outcomes, a.Store.Deliver(ctx, &storage.Delivery{Message: m.Spooled, Received: m.Received, To: all})
+}
+
+// decide asks junk filter and rules, and says where the message goes when they
+// have no wish.
+func (a *Agent) decide(ctx context.Context, m *Message, to storage.Recipient) (Decision, error) {
+	var d Decision
+	var err error
+	if a.Filter != nil {
+		if d, err = a.Filter.Filter(ctx, m, to); err != nil {
+			return d, err
+		}
+	}
+	if d.Refuse != "" || d.Discard || len(d.File) > 0 {
+		return d, nil
+	}
+	mailbox, err := a.home(ctx, to)
+	if err != nil {
+		return d, err
+	}
+	if a.Junk != nil {
+		junk, err := a.Junk.Junk(ctx, m, to)
+		if err != nil {
+			return d, fmt.Errorf("junk: %w", err)
+		}
+		if junk {
+			mailbox = "Junk"
+		}
+	}
+	d.File = []Filing{{Mailbox: mailbox}}
+	return d, nil
+}
+
+// home is INBOX or, for user+tag of an account that asks for it, the mailbox
+// of the tag's name, where there is one.
+func (a *Agent) home(ctx context.Context, to storage.Recipient) (string, error) {
+	if to.Tag == "" || !to.TagFolders {
+		return "INBOX", nil
+	}
+	boxes, err := a.Store.Mailboxes(ctx, to.Account)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range boxes {
+		if b.Exists && strings.EqualFold(b.Name, to.Tag) {
+			return b.Name, nil
+		}
+	}
+	return "INBOX", nil
+}

@@ -1,0 +1,135 @@
+// Package mta accepts mail for our domains from the internet (RFC 5321).
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"mailbox/internal/listen"
+	"mailbox/internal/smtpd"
+	"mailbox/storage"
+)
+
+// A Deliverer puts a message into the mailboxes of all its recipients, or into
+// none. It returns when it is durable. A *smtpd.Status is the reply to the
+// peer; any other error is ours, and temporary. filed says where the message
+// went, for the log.
+type Deliverer interface {
+	Deliver(ctx context.Context, m *Message) (filed []string, err error)
+}
+
+// A Message is one that was taken from a peer, with its trace fields on top.
+type Message struct {
+	*storage.Spooled
+	From string // "" is the null reverse-path
+	To   []storage.Recipient
+}
+
+// Server is the inbound MTA. Hostname, Store and Deliver must be set; none of
+// the fields may change after Configure.
+type Server struct {
+	Hostname string
+	Store    *storage.DB
+	Deliver  Deliverer
+	TLS      *tls.Config  // nil means no STARTTLS
+	Log      *slog.Logger // nil means slog.Default()
+
+	once    sync.Once
+	smtp    smtpd.Server
+	limiter atomic.Pointer[listen.Limiter]
+	proxies atomic.Pointer[[]netip.Prefix]
+	stats   counters
+}
+
+// counters count what happened since the start of the process.
+type counters struct {
+	accepted, rejected, recipientsRefused, connectionsRefused, octets atomic.Int64
+}
+
+// Stats are counts since the start of the process.
+type Stats struct {
+	smtpd.Stats
+	Accepted           int64 // messages
+	Rejected           int64 // messages, after their last octet
+	RecipientsRefused  int64
+	ConnectionsRefused int64 // for a limit
+	Octets             int64 // of accepted messages
+}
+
+// Stats returns the counts as they are now.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Stats: s.smtp.Stats(), Accepted: s.stats.accepted.Load(), Rejected: s.stats.rejected.Load(),
+		RecipientsRefused: s.stats.recipientsRefused.Load(), ConnectionsRefused: s.stats.connectionsRefused.Load(),
+		Octets: s.stats.octets.Load(),
+	}
+}
+
+// Configure sets what holds for connections to come; postmaster is the domain
+// of "RCPT TO:<postmaster>". It must be called before Serve and may be called
+// again; limits and proxies are those of the first call for each listener.
+func (s *Server) Configure(c Config, postmaster string) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s.once.Do(func() {
+		if s.Log == nil {
+			s.Log = slog.Default()
+		}
+		s.smtp.Log = s.Log
+		s.smtp.NewSession = func(conn *smtpd.Conn) smtpd.Session { return &session{s: s, conn: conn} }
+	})
+	nets, err := prefixes(c.Proxies)
+	if err != nil {
+		return err
+	}
+	s.proxies.Store(&nets)
+	s.limiter.Store(listen.NewLimiter(listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: c.PerNetwork}))
+	s.smtp.Configure(smtpd.Config{
+		Hostname: s.Hostname, Postmaster: postmaster, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
+		MaxCommands: c.MaxCommands, MaxErrors: c.MaxErrors, Idle: c.IdleTimeout, GreetDelay: c.GreetDelay,
+		RefuseEager: true, TLS: s.TLS,
+	})
+	return nil
+}
+
+// Serve speaks to the peers that connect to l until Shutdown, when it returns
+// listen.ErrClosed, or until l is closed.
+func (s *Server) Serve(l net.Listener) error {
+	return s.smtp.Serve(listen.New(l, listen.Config{
+		Limiter: s.limiter.Load(), Proxies: *s.proxies.Load(), Log: s.Log,
+		Refusal: func(r listen.Refused) []byte {
+			return fmt.Appendf(nil, "421 4.7.0 %s too many connections, try again later\r\n", s.Hostname)
+		},
+		OnRefused: func(r listen.Refused) {
+			s.stats.connectionsRefused.Add(1)
+			s.Log.Warn("smtp connection refused", "peer", r.Addr, "limit", r.Reason)
+		},
+	}))
+}
+
+// Shutdown closes the listeners, tells idle peers 421, lets transactions that
+// run finish, and closes everything when ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.Shutdown(ctx) }
+
+func prefixes(list []string) ([]netip.Prefix, error) {
+	nets := make([]netip.Prefix, 0, len(list))
+	for _, p := range list {
+		if a, err := netip.ParseAddr(p); err == nil {
+			nets = append(nets, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		n, err := netip.ParsePrefix(p)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network such as \"10.0.0.0/8\"", p)
+		}
+		nets = append(nets, n)
+	}
+	return nets, nil
+}
