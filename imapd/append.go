@@ -32,7 +32,7 @@ func (c *conn) append(ctx context.Context) (ok, error) {
 	}
 	var target storage.MailboxID
 	c.upload = func(size int64) (err error) {
-		if limit := c.s.Config.AppendLimit; size > limit {
+		if limit := c.cfg.AppendLimit; size > limit {
 			return no("TOOBIG", fmt.Sprintf("message is over %d octets", limit))
 		}
 		if target, err = c.target(ctx, name); err != nil {

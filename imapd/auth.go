@@ -12,7 +12,7 @@ import (
 
 // mechanisms are what this connection may log in with.
 func (c *conn) mechanisms() []string {
-	return login.Mechanisms(c.tlsState, c.s.Config.PlaintextLogin)
+	return login.Mechanisms(c.tlsState, c.cfg.PlaintextLogin)
 }
 
 // capabilities depend on the state: what is meaningless in it is left out.
@@ -32,7 +32,7 @@ func (c *conn) capabilities() string {
 		return strings.Join(caps, " ")
 	}
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
-		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.s.Config.AppendLimit, 10))
+		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
 	return strings.Join(caps, " ")
 }
 

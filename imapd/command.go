@@ -136,12 +136,12 @@ func (c *conn) answer(tag string, done ok, err error) error {
 		c.log.Error("command", "command", c.describe().Command, "err", s.err)
 	}
 	c.enc.Status(tag, s.kind, s.code, s.text)
-	if c.failed >= c.s.Config.MaxLogins {
+	if c.failed >= c.cfg.MaxLogins {
 		return no("", "too many failed logins")
 	}
 	if s.kind == "BAD" {
 		c.s.stats.badCommands.Add(1)
-		if c.bad++; c.bad >= c.s.Config.MaxBad {
+		if c.bad++; c.bad >= c.cfg.MaxBad {
 			return no("", "too many bad commands")
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"mailbox/internal/listen"
 )
 
 // Config is the section [imapd] of the configuration. Sizes are octets,
@@ -41,6 +43,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxBad, 20)
 	setDefault(&c.MaxLogins, 3)
 	return c
+}
+
+func (c *Config) limits() listen.Limits {
+	return listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: 2 * c.PerAddress}
 }
 
 func setDefault[T comparable](p *T, def T) {

@@ -38,6 +38,7 @@ func (e *connError) Unwrap() error { return e.err }
 // save for the fields under mu.
 type conn struct {
 	s     *Server
+	cfg   *Config // the one that the connection began with
 	id    uint64
 	log   *slog.Logger
 	addr  netip.Addr
@@ -70,7 +71,7 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, id: s.nextID.Add(1), nc: nc, since: time.Now(), state: notAuthenticated}
+	c := &conn{s: s, cfg: s.current.Load(), id: s.nextID.Add(1), nc: nc, since: time.Now(), state: notAuthenticated}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap()
 	}
@@ -121,7 +122,7 @@ func (c *conn) armed() (net.Conn, error) {
 }
 
 func (c *conn) readDeadline() time.Time {
-	cfg := &c.s.Config
+	cfg := c.cfg
 	switch {
 	case c.state == notAuthenticated:
 		return c.since.Add(cfg.LoginTimeout)
@@ -135,7 +136,7 @@ type writer struct{ c *conn }
 
 func (w writer) Write(p []byte) (int, error) {
 	nc := w.c.nc
-	if err := nc.SetWriteDeadline(time.Now().Add(w.c.s.Config.WriteTimeout)); err != nil {
+	if err := nc.SetWriteDeadline(time.Now().Add(w.c.cfg.WriteTimeout)); err != nil {
 		return 0, err
 	}
 	return nc.Write(p)
@@ -294,7 +295,7 @@ func (c *conn) line() ([]byte, error) {
 // loggedIn moves the session on (RFC 3501 section 3.2).
 func (c *conn) loggedIn(id login.Identity) {
 	c.account, c.name, c.state = storage.AccountID(id.AccountID), id.Name, authenticated
-	c.dec.SetLimits(wire.Limits{Skip: max(1<<20, c.s.Config.AppendLimit)})
+	c.dec.SetLimits(wire.Limits{Skip: max(1<<20, c.cfg.AppendLimit)})
 	c.log = c.log.With("account", id.Name)
 	c.mu.Lock()
 	c.desc.Account = id.Name

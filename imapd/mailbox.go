@@ -173,7 +173,7 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 	case "SIZE":
 		return m.Size, nil
 	case "APPENDLIMIT":
-		return c.s.Config.AppendLimit, nil
+		return c.cfg.AppendLimit, nil
 	}
 	return 0, bad("unknown status item " + item)
 }

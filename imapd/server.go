@@ -25,10 +25,12 @@ type Server struct {
 	Auth     *login.Authenticator
 	TLS      *tls.Config  // nil means no STARTTLS, and ServeTLS fails
 	Hostname string       // said in the greeting; "" means nothing is said
-	Config   Config       // see DefaultConfig; zero fields mean its values
+	Config   Config       // to begin with; Configure replaces it. Zero fields mean those of DefaultConfig
 	Log      *slog.Logger // nil means slog.Default()
 
 	once    sync.Once
+	current atomic.Pointer[Config]
+	limiter *listen.Limiter
 	pool    listen.Pool
 	buffers wire.Buffers
 	stats   counters
@@ -41,7 +43,9 @@ type Server struct {
 
 func (s *Server) start() {
 	s.once.Do(func() {
-		s.Config = s.Config.withDefaults()
+		cfg := s.Config.withDefaults()
+		s.current.Store(&cfg)
+		s.limiter = listen.NewLimiter(cfg.limits())
 		if s.Log == nil {
 			s.Log = slog.Default()
 		}
@@ -52,11 +56,20 @@ func (s *Server) start() {
 	})
 }
 
+// Configure sets what holds for connections to come.
+func (s *Server) Configure(c Config) {
+	s.start()
+	c = c.withDefaults()
+	s.current.Store(&c)
+	s.limiter.Set(c.limits())
+}
+
 // Serve speaks plain IMAP, with STARTTLS, to the connections of l until
 // Shutdown, when it returns listen.ErrClosed.
 func (s *Server) Serve(l net.Listener) error {
 	s.start()
-	return s.pool.Serve(l, func(ctx context.Context, nc net.Conn) { s.serve(ctx, nc, false) })
+	refusal := func(listen.Refused) []byte { return []byte("* BYE too many connections, try again later\r\n") }
+	return s.pool.Serve(s.admit(l, refusal), func(ctx context.Context, nc net.Conn) { s.serve(ctx, nc, false) })
 }
 
 // ServeTLS is Serve with TLS from the first octet (RFC 8314 section 3.2).
@@ -65,7 +78,18 @@ func (s *Server) ServeTLS(l net.Listener) error {
 	if s.TLS == nil {
 		return fmt.Errorf("imapd: %s: no TLS configuration", l.Addr())
 	}
-	return s.pool.Serve(l, func(ctx context.Context, nc net.Conn) { s.serve(ctx, nc, true) })
+	return s.pool.Serve(s.admit(l, nil), func(ctx context.Context, nc net.Conn) { s.serve(ctx, nc, true) })
+}
+
+// admit holds the connections of l to the limits.
+func (s *Server) admit(l net.Listener, refusal func(listen.Refused) []byte) net.Listener {
+	return listen.New(l, listen.Config{
+		Limiter: s.limiter, Refusal: refusal, Log: s.Log,
+		OnRefused: func(r listen.Refused) {
+			s.stats.refused.Add(1)
+			s.Log.Warn("imap connection refused", "peer", r.Addr, "limit", r.Reason)
+		},
+	})
 }
 
 // Shutdown closes the listeners, says BYE to all sessions that wait for a

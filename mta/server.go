@@ -42,7 +42,7 @@ type Server struct {
 
 	once    sync.Once
 	smtp    smtpd.Server
-	limiter atomic.Pointer[listen.Limiter]
+	limiter *listen.Limiter
 	proxies atomic.Pointer[[]netip.Prefix]
 	stats   counters
 }
@@ -73,7 +73,7 @@ func (s *Server) Stats() Stats {
 
 // Configure sets what holds for connections to come; postmaster is the domain
 // of "RCPT TO:<postmaster>". It must be called before Serve and may be called
-// again; limits and proxies are those of the first call for each listener.
+// again; a listener keeps the proxies that it began with.
 func (s *Server) Configure(c Config, postmaster string) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -82,6 +82,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		if s.Log == nil {
 			s.Log = slog.Default()
 		}
+		s.limiter = listen.NewLimiter(listen.Limits{})
 		s.smtp.Log = s.Log
 		s.smtp.NewSession = func(conn *smtpd.Conn) smtpd.Session { return &session{s: s, conn: conn} }
 	})
@@ -90,7 +91,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		return err
 	}
 	s.proxies.Store(&nets)
-	s.limiter.Store(listen.NewLimiter(listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: c.PerNetwork}))
+	s.limiter.Set(listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: c.PerNetwork})
 	s.smtp.Configure(smtpd.Config{
 		Hostname: s.Hostname, Postmaster: postmaster, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
 		MaxCommands: c.MaxCommands, MaxErrors: c.MaxErrors, Idle: c.IdleTimeout, GreetDelay: c.GreetDelay,
@@ -103,7 +104,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 // listen.ErrClosed, or until l is closed.
 func (s *Server) Serve(l net.Listener) error {
 	return s.smtp.Serve(listen.New(l, listen.Config{
-		Limiter: s.limiter.Load(), Proxies: *s.proxies.Load(), Log: s.Log,
+		Limiter: s.limiter, Proxies: *s.proxies.Load(), Log: s.Log,
 		Refusal: func(r listen.Refused) []byte {
 			return fmt.Appendf(nil, "421 4.7.0 %s too many connections, try again later\r\n", s.Hostname)
 		},

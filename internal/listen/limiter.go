@@ -71,6 +71,14 @@ func orDefault(n, def int) int {
 	return n
 }
 
+// Set changes the limits for connections to come.
+func (l *Limiter) Set(limits Limits) {
+	fresh := NewLimiter(limits)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = fresh.limits
+}
+
 // Count returns the connections that are open now.
 func (l *Limiter) Count() int {
 	l.mu.Lock()

@@ -119,10 +119,9 @@ func (l *Listener) run() {
 			l.sort(c)
 			continue
 		}
-		select {
-		case <-l.done:
+		if errors.Is(err, net.ErrClosed) {
+			go l.Close() //nolint:errcheck // whoever closed the inner one wants no more of it
 			return
-		default:
 		}
 		if wait = nextWait(wait, err); wait > 5*time.Millisecond {
 			l.cfg.Log.Warn("accept", "listener", l.inner.Addr().String(), "err", err, "wait", wait)
