@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mailbox/imapd"
+	"mailbox/mta"
+	"mailbox/storage"
+	"mailbox/tls"
+)
+
+const defaultConfigFile = "/etc/mailbox/mailbox.toml"
+
+// config is the whole configuration file: what concerns all rooms, and a
+// section for each room, which knows and checks its own keys.
+type config struct {
+	Hostname   string        `toml:"hostname"`
+	Domains    []string      `toml:"domains"`
+	Data       string        `toml:"data"`
+	Postmaster string        `toml:"postmaster"`
+	MTA        mta.Config    `toml:"mta"`
+	IMAPD      imapd.Config  `toml:"imapd"`
+	Admin      adminConfig   `toml:"admin"`
+	TLS        tls.Config    `toml:"tls"`
+	Log        logConfig     `toml:"log"`
+	Metrics    metricsConfig `toml:"metrics"`
+}
+
+type adminConfig struct {
+	Socket string `toml:"socket"`
+}
+
+type logConfig struct {
+	Level  string `toml:"level"`  // "debug", "info", "warn", "error"
+	Format string `toml:"format"` // "auto", "text", "json"
+}
+
+type metricsConfig struct {
+	Listen []string `toml:"listen"`
+}
+
+// defaultConfig is what holds where the file says nothing.
+func defaultConfig() config {
+	return config{
+		Data:  "/var/lib/mailbox",
+		MTA:   mta.DefaultConfig(),
+		IMAPD: imapd.DefaultConfig(),
+		Admin: adminConfig{Socket: "/run/mailbox/admin.sock"},
+		TLS:   tls.DefaultConfig(),
+		Log:   logConfig{Level: "info", Format: "auto"},
+	}
+}
+
+// loadConfig reads and checks a file. The error names every mistake with its
+// line, one on each line.
+func loadConfig(file string) (config, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return config{}, fmt.Errorf("there is no configuration at %s; name yours with --config, or try the server with \"mailbox demo\"", file)
+	}
+	if err != nil {
+		return config{}, err
+	}
+	c, err := parseConfig(string(text))
+	if err != nil {
+		return config{}, inFile(file, string(text), err)
+	}
+	return c, nil
+}
+
+// parseConfig reads a configuration. Its errors begin with the key that is wrong.
+func parseConfig(text string) (config, error) {
+	c := defaultConfig()
+	if err := decodeTOML(text, &c); err != nil {
+		return config{}, err
+	}
+	if err := c.validate(); err != nil {
+		return config{}, err
+	}
+	return c, nil
+}
+
+// validate returns everything that is wrong, in one error (errors.Join).
+func (c config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if _, err := storage.ParseAddress("x@" + c.Hostname); err != nil || !strings.Contains(c.Hostname, ".") {
+		bad("hostname: %q is not the full name of this machine, such as \"mail.example.org\"", c.Hostname)
+	}
+	if len(c.Domains) == 0 {
+		bad("domains: no domain is given; mail for whom?")
+	}
+	for _, d := range c.Domains {
+		if _, err := storage.ParseAddress("x@" + d); err != nil {
+			bad("domains: %q is not a domain", d)
+		}
+	}
+	if !filepath.IsAbs(c.Data) {
+		bad("data: %q is not an absolute path", c.Data)
+	}
+	if c.Postmaster != "" {
+		if _, err := storage.ParseAddress(c.Postmaster); err != nil {
+			bad("postmaster: %q is not an address", c.Postmaster)
+		}
+	}
+	if !filepath.IsAbs(c.Admin.Socket) || len(c.Admin.Socket) > 107 {
+		bad("admin.socket: %q is not an absolute path of at most 107 octets", c.Admin.Socket)
+	}
+	if _, err := parseLevel(c.Log.Level); err != nil {
+		bad("log.level: %w", err)
+	}
+	switch c.Log.Format {
+	case "auto", "text", "json":
+	default:
+		bad("log.format: %q is none of \"auto\", \"text\", \"json\"", c.Log.Format)
+	}
+	for _, a := range c.Metrics.Listen {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			bad("metrics.listen: %q is not an address such as \"127.0.0.1:9100\"", a)
+		}
+	}
+	return errors.Join(errors.Join(errs...), c.MTA.Validate(), c.IMAPD.Validate(), c.TLS.Validate())
+}
+
+// needRestart names the keys that differ and that a reload cannot change.
+func (c config) needRestart(newer config) []string {
+	var keys []string
+	for _, k := range []struct{ key, old, new string }{
+		{"hostname", c.Hostname, newer.Hostname}, {"data", c.Data, newer.Data}, {"admin.socket", c.Admin.Socket, newer.Admin.Socket},
+	} {
+		if k.old != k.new {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}

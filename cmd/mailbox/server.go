@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mailbox/admin"
+	"mailbox/imapd"
+	"mailbox/internal/listen"
+	"mailbox/internal/login"
+	"mailbox/mda"
+	"mailbox/mta"
+	"mailbox/storage"
+	"mailbox/tls"
+)
+
+// shutdownTime is how long transactions and commands may take to finish.
+const shutdownTime = 30 * time.Second
+
+// A server is every part of Mailbox, wired and running.
+type server struct {
+	log     *slog.Logger
+	db      *storage.DB
+	certs   *tls.Manager
+	mta     *mta.Server
+	imapd   *imapd.Server
+	admin   *http.Server
+	metrics http.Handler
+
+	mu        sync.Mutex // one reload at a time
+	cfg       config
+	sockets   *listen.Sockets
+	listeners map[string]net.Listener // by service and address
+	running   sync.WaitGroup
+}
+
+// start opens the store, wires the parts from top to bottom, and begins to
+// listen. The caller must call shutdown.
+func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelVar) (_ *server, err error) {
+	s := &server{log: log, cfg: cfg, listeners: map[string]net.Listener{}}
+	defer func() {
+		if err != nil {
+			s.shutdown()
+		}
+	}()
+	if s.sockets, err = listen.Inherit(); err != nil {
+		return nil, err
+	}
+	if s.db, err = storage.Open(ctx, storage.Options{Dir: cfg.Data, Log: log.With("room", "storage")}); err != nil {
+		return nil, err
+	}
+	if err = s.db.SetDomains(cfg.Domains, cfg.Postmaster); err != nil {
+		return nil, err
+	}
+	secret, err := s.db.Secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	auth := &login.Authenticator{Accounts: accounts{s.db}, Secret: secret, Log: log.With("room", "login")}
+	s.certs, err = tls.New(cfg.TLS, tls.Options{Dir: cfg.Data, Names: []string{cfg.Hostname}, Log: log.With("room", "tls")})
+	if err != nil {
+		return nil, err
+	}
+	agent := &mda.Agent{Store: s.db}
+	s.mta = &mta.Server{
+		Hostname: cfg.Hostname, Store: s.db, Deliver: deliverer{agent}, TLS: s.certs.Server("mta"), Log: log.With("room", "mta"),
+	}
+	if err = s.mta.Configure(cfg.MTA, cfg.Domains[0]); err != nil {
+		return nil, err
+	}
+	s.imapd = &imapd.Server{
+		Hostname: cfg.Hostname, Store: s.db, Auth: auth, TLS: s.certs.Server("imapd"), Config: cfg.IMAPD, Log: log.With("room", "imapd"),
+	}
+	s.metrics = newMetrics(s)
+	if err = s.startAdmin(&admin.API{DB: s.db, Sessions: sessions{s.imapd}, Level: level, Metrics: s.metrics, Log: log.With("room", "admin")}); err != nil {
+		return nil, err
+	}
+	return s, s.listen(ctx, cfg)
+}
+
+// startAdmin opens the operator's socket.
+func (s *server) startAdmin(api *admin.API) error {
+	l, err := admin.Listen(s.cfg.Admin.Socket, api.Log)
+	if err != nil {
+		return err
+	}
+	s.admin = admin.NewServer(api.Handler(), api.Log)
+	s.running.Go(func() { s.ended("admin", s.admin.Serve(l)) })
+	return nil
+}
+
+// A service is what listens on an address.
+type service struct {
+	name, address string
+	serve         func(net.Listener) error
+}
+
+func (v service) key() string { return v.name + " " + v.address }
+
+// services are what a configuration wants to listen.
+func (s *server) services(cfg config) []service {
+	var all []service
+	add := func(name string, addresses []string, serve func(net.Listener) error) {
+		for _, a := range addresses {
+			all = append(all, service{name, a, serve})
+		}
+	}
+	add("mta", cfg.MTA.Listen, s.mta.Serve)
+	add("imapd", cfg.IMAPD.Listen, s.imapd.Serve)
+	add("imapd/tls", cfg.IMAPD.ListenTLS, s.imapd.ServeTLS)
+	add("metrics", cfg.Metrics.Listen, s.serveMetrics)
+	return all
+}
+
+// listen makes the open listeners those that cfg wants. Where one cannot be
+// opened, nothing changes.
+func (s *server) listen(ctx context.Context, cfg config) error {
+	wanted := map[string]bool{}
+	opened := map[string]net.Listener{}
+	services := s.services(cfg)
+	for _, v := range services {
+		wanted[v.key()] = true
+		if s.listeners[v.key()] != nil || opened[v.key()] != nil {
+			continue
+		}
+		l, err := s.sockets.Listen(ctx, v.address)
+		if err != nil {
+			for _, o := range opened {
+				o.Close() //nolint:errcheck // nobody used it
+			}
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
+		opened[v.key()] = l
+	}
+	for key, l := range s.listeners {
+		if !wanted[key] {
+			l.Close() //nolint:errcheck // its Serve ends, which is all we want
+			delete(s.listeners, key)
+			s.log.Info("no longer listening", "service", key)
+		}
+	}
+	for _, v := range services {
+		if l := opened[v.key()]; l != nil && s.listeners[v.key()] == nil {
+			s.listeners[v.key()] = l
+			s.running.Go(func() { s.ended(v.key(), v.serve(l)) })
+			s.log.Info("listening", "service", v.name, "address", l.Addr().String())
+		}
+	}
+	return nil
+}
+
+// ended logs the end of a service that nobody asked for.
+func (s *server) ended(service string, err error) {
+	if err != nil && !errors.Is(err, listen.ErrClosed) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("service ended", "service", service, "err", err)
+	}
+}
+
+func (s *server) serveMetrics(l net.Listener) error {
+	srv := &http.Server{Handler: s.metrics, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	return srv.Serve(l)
+}
+
+// reload goes over to another configuration, wholly or not at all.
+// Connections keep the one that they began with.
+func (s *server) reload(ctx context.Context, cfg config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if keys := s.cfg.needRestart(cfg); len(keys) > 0 {
+		s.log.Warn("some keys need a restart and stay as they were", "keys", keys)
+		cfg.Hostname, cfg.Data, cfg.Admin = s.cfg.Hostname, s.cfg.Data, s.cfg.Admin
+	}
+	if err := s.certs.Reload(cfg.TLS, []string{cfg.Hostname}); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	if err := s.listen(ctx, cfg); err != nil {
+		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}))
+	}
+	// Nothing below can fail: cfg was validated.
+	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.mta.Configure(cfg.MTA, cfg.Domains[0]))
+	s.imapd.Configure(cfg.IMAPD)
+	s.cfg = cfg
+	return err
+}
+
+// addresses are where a service listens.
+func (s *server) addresses(service string) []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []net.Addr
+	for _, key := range slices.Sorted(maps.Keys(s.listeners)) {
+		if strings.HasPrefix(key, service+" ") {
+			all = append(all, s.listeners[key].Addr())
+		}
+	}
+	return all
+}
+
+// shutdown ends every part in the order in which they need each other. What
+// runs may finish, for 30 seconds.
+func (s *server) shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		l.Close() //nolint:errcheck // its Serve ends, which is all we want
+	}
+	s.mu.Unlock()
+	var parts sync.WaitGroup
+	if s.mta != nil {
+		parts.Go(func() { s.ended("mta", s.mta.Shutdown(ctx)) })
+	}
+	if s.imapd != nil {
+		parts.Go(func() { s.ended("imapd", s.imapd.Shutdown(ctx)) })
+	}
+	if s.admin != nil {
+		parts.Go(func() { s.ended("admin", s.admin.Shutdown(ctx)) })
+	}
+	parts.Wait()
+	s.running.Wait()
+	if s.certs != nil {
+		s.certs.Close()
+	}
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.log.Error("close store", "err", err)
+		}
+	}
+}
