@@ -88,6 +88,7 @@ func demoConfig(data string) (config, error) {
 	cfg.Admin.Socket = filepath.Join(data, "admin.sock")
 	cfg.TLS.Mode = "self-signed"
 	cfg.Log.Level = "warn"
+	cfg.IMAPD.PlaintextLogin = true // it listens on loopback only
 	for _, l := range []struct {
 		at   *[]string
 		port int
@@ -191,7 +192,6 @@ func printDemo(out io.Writer, s *server, cfg config, users []demoUser) {
 	for _, u := range users {
 		fmt.Fprintf(out, "  %-18s password %s\n", u.address, u.password)
 	}
-	resolve := fmt.Sprintf("--cacert %s --resolve %s:%s:127.0.0.1 imaps://%s:%s", s.certs.CAFile(), cfg.Hostname, port, cfg.Hostname, port)
 	fmt.Fprintf(out, `
 Send a message:
 
@@ -200,12 +200,16 @@ Send a message:
 
 Read the newest one:
 
-  curl -sS -u %[2]s:%[3]s %[4]s'/INBOX;MAILINDEX=*'
+  curl -sS -u %[2]s:%[3]s 'imap://%[4]s/INBOX;MAILINDEX=*'
 
-Watch mail arrive (send one from another terminal, Ctrl-D ends it):
+The same over TLS:
 
-  { printf 'a LOGIN %[2]s %[3]s\r\nb SELECT INBOX\r\nc IDLE\r\n'; cat; } |
-    openssl s_client -quiet -connect %[5]s -CAfile %[6]s
+  curl -sS -u %[2]s:%[3]s --cacert %[5]s \
+    --resolve %[6]s:%[7]s:127.0.0.1 'imaps://%[6]s:%[7]s/INBOX;MAILINDEX=*'
 
-`, smtp, alice.address, alice.password, resolve, imaps, s.certs.CAFile())
+Watch mail arrive (send some from another terminal; Ctrl-C ends it):
+
+  { printf 'a LOGIN %[2]s %[3]s\r\nb SELECT INBOX\r\nc IDLE\r\n'; cat; } | curl -sS -T - telnet://%[4]s
+
+`, smtp, alice.address, alice.password, imap, s.certs.CAFile(), cfg.Hostname, port)
 }

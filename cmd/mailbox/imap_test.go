@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An imapClient sends commands and returns all that is answered, as text.
+type imapClient struct {
+	t   testing.TB
+	nc  net.Conn
+	r   *bufio.Reader
+	tag int
+}
+
+// imapClient returns one that has logged in.
+func (s *site) imapClient(user string) *imapClient {
+	s.t.Helper()
+	nc, err := s.dial("imap")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { nc.Close() })
+	c := &imapClient{t: s.t, nc: nc, r: bufio.NewReader(nc)}
+	c.response()
+	c.ok(fmt.Sprintf("LOGIN %s@home.example %q", user, testPassword))
+	return c
+}
+
+var literalAtEnd = regexp.MustCompile(`\{(\d+)\}\r\n$`)
+
+// response reads one response with its literals.
+func (c *imapClient) response() string {
+	c.t.Helper()
+	c.nc.SetReadDeadline(time.Now().Add(60 * time.Second)) //nolint:errcheck // the read tells
+	var all strings.Builder
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatalf("imap: %v, after %q", err, all.String()+line)
+		}
+		all.WriteString(line)
+		m := literalAtEnd.FindStringSubmatch(line)
+		if m == nil {
+			return all.String()
+		}
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		if err == nil {
+			_, err = io.CopyN(&all, c.r, n)
+		}
+		if err != nil {
+			c.t.Fatalf("imap: literal: %v", err)
+		}
+	}
+}
+
+// do sends a command and returns its untagged responses and its tagged one.
+func (c *imapClient) do(command string) (untagged, tagged string) {
+	c.t.Helper()
+	c.tag++
+	tag := fmt.Sprintf("t%d ", c.tag)
+	if _, err := io.WriteString(c.nc, tag+command+"\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	var all strings.Builder
+	for {
+		r := c.response()
+		if rest, ok := strings.CutPrefix(r, tag); ok {
+			return all.String(), rest
+		}
+		all.WriteString(r)
+	}
+}
+
+// ok is do for what must succeed.
+func (c *imapClient) ok(command string) string {
+	c.t.Helper()
+	untagged, tagged := c.do(command)
+	if !strings.HasPrefix(tagged, "OK") {
+		c.t.Fatalf("%.200s: %s", command, tagged)
+	}
+	return untagged
+}

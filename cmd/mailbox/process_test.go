@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary builds the program once for all tests that run it as a process.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "mailbox-test-")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "mailbox")
+	out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return file, err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if file, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(file)) //nolint:errcheck // a temporary directory
+	}
+	os.Exit(code)
+}
+
+const testPassword = "correct horse 9"
+
+// A site is a configured server with two users, run as a process.
+type site struct {
+	t                 testing.TB
+	dir, config       string
+	smtp, imap, imaps string
+	cmd               *exec.Cmd
+	log               *os.File
+}
+
+// newSite configures a server and adds the users while none runs.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), smtp: freePort(t), imap: freePort(t), imaps: freePort(t)}
+	s.config = filepath.Join(s.dir, "mailbox.toml")
+	text := fmt.Sprintf(`hostname = "mail.home.example"
+domains = ["home.example"]
+data = %q
+[mta]
+listen = [%q]
+per_address = 1000
+[imapd]
+listen = [%q]
+listen_tls = [%q]
+plaintext_login = true
+[admin]
+socket = %q
+`, filepath.Join(s.dir, "data"), s.smtp, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"alice", "bob"} {
+		s.run(testPassword, "admin", "user", "add", user+"@home.example", "--password-stdin")
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	a, err := freeAddress(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// run runs a command that must succeed, and returns what it printed.
+func (s *site) run(stdin string, args ...string) string {
+	s.t.Helper()
+	out, err := s.try(stdin, args...)
+	if err != nil {
+		s.t.Fatalf("mailbox %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (s *site) try(stdin string, args ...string) (string, error) {
+	s.t.Helper()
+	file, err := binary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(file, append(args, "--config", s.config)...)
+	cmd.Stdin = strings.NewReader(stdin + "\n")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// start runs the server and waits until it listens.
+func (s *site) start() {
+	s.t.Helper()
+	file, err := binary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.log, err = os.CreateTemp(s.dir, "log-*"); err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command(file, "serve", "--config", s.config)
+	s.cmd.Stderr = s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(s.logged(), `"msg":"ready"`) {
+			return
+		}
+	}
+	s.t.Fatalf("the server did not become ready:\n%s", s.logged())
+}
+
+func (s *site) logged() string {
+	text, err := os.ReadFile(s.log.Name())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// kill takes the process away as a power cut would, and waits for its end.
+func (s *site) kill() {
+	s.cmd.Process.Kill() //nolint:errcheck // it may have ended
+	s.cmd.Wait()         //nolint:errcheck // it was killed
+	s.cmd = nil
+}
+
+// stop ends the server as an operator would.
+func (s *site) stop() {
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("serve ended with %v:\n%s", err, s.logged())
+	}
+	s.cmd = nil
+	if text := s.logged(); bytes.Contains([]byte(text), []byte("panic")) {
+		s.t.Errorf("the server panicked:\n%s", text)
+	}
+}
+
+// clientTLS trusts the site's own authority.
+func (s *site) clientTLS() *tls.Config {
+	pem, err := os.ReadFile(filepath.Join(s.dir, "data", "tls", "ca.pem"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: pool, ServerName: "mail.home.example"}
+}
+
+// dial connects to a service by its name in dialogues.
+func (s *site) dial(service string) (net.Conn, error) {
+	var d net.Dialer
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	switch service {
+	case "smtp":
+		return d.DialContext(ctx, "tcp", s.smtp)
+	case "imap":
+		return d.DialContext(ctx, "tcp", s.imap)
+	case "imaps":
+		nc, err := d.DialContext(ctx, "tcp", s.imaps)
+		if err != nil {
+			return nil, err
+		}
+		return tls.Client(nc, s.clientTLS()), nil
+	}
+	return nil, fmt.Errorf("there is no service %q", service)
+}
