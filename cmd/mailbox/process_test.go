@@ -157,6 +157,10 @@ func (s *site) stop() {
 		s.t.Errorf("serve ended with %v:\n%s", err, s.logged())
 	}
 	s.cmd = nil
+	if s.t.Failed() {
+		text := s.logged()
+		s.t.Logf("the end of the server's log:\n%s", text[max(0, len(text)-4000):])
+	}
 	if text := s.logged(); bytes.Contains([]byte(text), []byte("panic")) {
 		s.t.Errorf("the server panicked:\n%s", text)
 	}

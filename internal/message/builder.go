@@ -209,7 +209,11 @@ func (b *Builder) close(p *Part, at, eol int64) {
 		lf--
 	}
 	p.End = at
-	if eol > 0 && at-eol >= p.BodyOffset {
+	least := p.BodyOffset
+	if n := len(p.Children); n > 0 {
+		least = p.Children[n-1].End
+	}
+	if eol > 0 && at-eol >= least {
 		p.End -= eol
 		lf--
 	}
@@ -269,12 +273,11 @@ func isIdentity(encoding string) bool {
 // lines that end in CRLF, or nothing.
 func (b *Builder) Finish(prefix []byte) *Message {
 	if len(b.line) > 0 && !b.skip { // a last line without an end
-		b.lf++
-		if !b.delimiter(b.line, b.start) {
-			b.lf--
-			if p := b.top(); p.inHeader {
-				b.headerLine(p, b.line, 0)
-			}
+		b.lf++ // the one that a delimiter takes for its own
+		found := b.delimiter(b.line, b.start)
+		b.lf--
+		if p := b.top(); !found && p.inHeader {
+			b.headerLine(p, b.line, 0)
 		}
 	}
 	b.closeAbove(-1, b.pos, 0)

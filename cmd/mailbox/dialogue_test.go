@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailbox/internal/dialogue"
+)
+
+// TestDialogues plays every file of testdata/dialogues against the real
+// program. One alone: go test ./cmd/mailbox -run TestDialogues/mta_bdat
+func TestDialogues(t *testing.T) {
+	s := newSite(t)
+	config, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(config), "[mta]\n", "[mta]\nmax_size = \"1MiB\"\n", 1)
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run(testPassword, "admin", "user", "add", "full@home.example", "--password-stdin", "--quota", "1B")
+	s.run("", "admin", "alias", "add", "staff@home.example", "alice@home.example", "bob@home.example")
+	s.start()
+	files, err := filepath.Glob("../../testdata/dialogues/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dialogues: %v", err)
+	}
+	player := dialogue.Player{Dial: s.dial, TLS: s.clientTLS(), Vars: map[string]string{"PASSWORD": testPassword}}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := player.Play(file, string(text)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if out, err := s.try("", "verify"); err != nil {
+		t.Errorf("afterwards: %v\n%s", err, out)
+	}
+}
