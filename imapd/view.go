@@ -209,8 +209,11 @@ var systemFlags = [...]struct {
 	flag storage.Flags
 	name string
 }{
-	{storage.Answered, `\Answered`}, {storage.Flagged, `\Flagged`}, {storage.Deleted, `\Deleted`},
-	{storage.Seen, `\Seen`}, {storage.Draft, `\Draft`},
+	{storage.Answered, `\Answered`},
+	{storage.Flagged, `\Flagged`},
+	{storage.Deleted, `\Deleted`},
+	{storage.Seen, `\Seen`},
+	{storage.Draft, `\Draft`},
 }
 
 // appendFlags appends the flags of a message in parentheses.

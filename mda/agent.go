@@ -4,7 +4,6 @@ package mda
 
 import (
 	"context"
-
 	"fmt"
 	"slices"
 	"strings"

@@ -118,11 +118,21 @@ func (w *writer) commit(batch []*job) {
 		}
 		return
 	}
-	if err := w.end(live); err != nil {
-		for _, j := range live {
-			j.err = err
-			close(j.done)
+	if len(live) == 0 {
+		w.rollback()
+		return
+	}
+	err = w.end(live)
+	if err == nil {
+		return
+	}
+	for _, j := range live {
+		if errors.Is(err, ErrNoSpace) { // what is small may fit alone
+			w.alone(j)
+			continue
 		}
+		j.err = err
+		close(j.done)
 	}
 }
 

@@ -1,0 +1,267 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDeliverToAll(t *testing.T) {
+	db := open(t)
+	a, b := account(t, db, "alice"), account(t, db, "bob")
+	deliver(t, db, letter(1), "INBOX", a, b, a)
+	for _, id := range []AccountID{a, b} {
+		m := named(t, db, id, "INBOX")
+		if m.Messages != 1 || m.Unseen != 1 || m.UIDNext != 2 {
+			t.Errorf("account %d: %+v", id, m)
+		}
+		if got := text(t, db, id, m.ID, 1); got != letter(1) {
+			t.Errorf("%q", got)
+		}
+	}
+	if err := db.Deliver(ctx, delivery(spool(t, db, letter(2)), "INBOX", 999)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("delivery to nobody: %v", err)
+	}
+	deliver(t, db, letter(3), "Nowhere", a)
+	if n := len(uids(t, db, a, named(t, db, a, "INBOX").ID)); n != 2 {
+		t.Errorf("a missing mailbox: INBOX has %d", n)
+	}
+}
+
+// TestLargeMessages: what is over 256 KiB goes to a file of frames and comes
+// back byte for byte, at any place, with trace fields on top.
+func TestLargeMessages(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	random := rand.New(rand.NewPCG(7, 7))
+	for _, size := range []int{0, 1, spoolMemory - 1, spoolMemory, spoolMemory + 1, 3*spoolMemory + 17} {
+		body := make([]byte, size)
+		for i := range body {
+			body[i] = byte(random.IntN(256))
+		}
+		prefix := "Received: from a by b;\r\n"
+		s := db.NewSpool()
+		for at := 0; at < size; at += 30_000 {
+			s.Write(body[at:min(size, at+30_000)])
+		}
+		m, err := s.Finish([]byte(prefix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := append([]byte(prefix), body...)
+		if m.Size != int64(len(want)) || m.Message.Size != m.Size {
+			t.Errorf("size %d, %d instead of %d", m.Size, m.Message.Size, len(want))
+		}
+		if err := db.Deliver(ctx, delivery(m, "INBOX", a)); err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		inbox := named(t, db, a, "INBOX")
+		rows, err := db.Messages(ctx, a, inbox.ID, []UID{inbox.UIDNext - 1}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := db.OpenBlob(ctx, rows[0].Blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (b.file != nil) != (size > spoolMemory) {
+			t.Errorf("%d bytes are in a file: %v", size, b.file != nil)
+		}
+		for range 50 {
+			from := random.IntN(len(want))
+			got := make([]byte, random.IntN(len(want)-from+1))
+			if _, err := b.ReadAt(got, int64(from)); err != nil || !bytes.Equal(got, want[from:from+len(got)]) {
+				t.Fatalf("%d bytes at %d of %d: %v", len(got), from, len(want), err)
+			}
+		}
+		b.Close()
+	}
+}
+
+// TestSharedBlob: the bytes live as long as any copy of them.
+func TestSharedBlob(t *testing.T) {
+	db := open(t)
+	a, b := account(t, db, "alice"), account(t, db, "bob")
+	big := "X: y\r\n\r\n" + strings.Repeat("0123456789", 50_000)
+	deliver(t, db, big, "INBOX", a, b)
+	inbox, archive := named(t, db, a, "INBOX"), named(t, db, a, "Archive")
+	if _, err := db.Copy(ctx, a, inbox.ID, []UID{1}, archive.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.StoreFlags(ctx, a, inbox.ID, []UID{1}, FlagChange{Flags: Deleted}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Expunge(ctx, a, inbox.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.RemoveAccount(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, db, a, archive.ID, 1); got != big {
+		t.Errorf("the copy has %d bytes", len(got))
+	}
+	if err := db.DeleteMailbox(ctx, a, "Archive"); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := db.readDB.QueryRow(`SELECT count(*) FROM blob`).Scan(&n); err != nil || n != 0 {
+		t.Fatalf("%d blobs are left (%v)", n, err)
+	}
+	files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*"))
+	if len(files) != 1 {
+		t.Errorf("the file went before its readers could: %v", files)
+	}
+	db.blobs.unlinkDue(time.Now().Add(unlinkDelay))
+	if files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*")); len(files) != 0 {
+		t.Errorf("files are left: %v", files)
+	}
+}
+
+func TestQuota(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	size := int64(len(letter(1)))
+	if err := db.SetQuota(ctx, a, 2*size); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, db, letter(1), "INBOX", a)
+	inbox, trash := named(t, db, a, "INBOX"), named(t, db, a, "Trash")
+	if over, err := db.OverQuota(ctx, a, size+1); err != nil || !over {
+		t.Errorf("one byte too many: %v %v", over, err)
+	}
+	if over, err := db.OverQuota(ctx, a, size); err != nil || over {
+		t.Errorf("just full: %v %v", over, err)
+	}
+	if _, err := db.Copy(ctx, a, inbox.ID, []UID{1}, trash.ID); err != nil {
+		t.Errorf("copy within the quota: %v", err)
+	}
+	if _, err := db.Copy(ctx, a, inbox.ID, []UID{1}, trash.ID); !errors.Is(err, ErrOverQuota) {
+		t.Errorf("copy over the quota: %v", err)
+	}
+	if _, _, err := db.Append(ctx, a, inbox.ID, []Upload{{Message: spool(t, db, letter(2))}}); !errors.Is(err, ErrOverQuota) {
+		t.Errorf("append over the quota: %v", err)
+	}
+	if _, err := db.Move(ctx, a, inbox.ID, []UID{1}, trash.ID); err != nil {
+		t.Errorf("move at a full quota: %v", err)
+	}
+	deliver(t, db, letter(3), "INBOX", a) // what was accepted is kept
+}
+
+func TestKeywords(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	deliver(t, db, letter(1), "INBOX", a)
+	m := named(t, db, a, "INBOX").ID
+	set := func(op FlagOp, words ...string) error {
+		_, err := db.StoreFlags(ctx, a, m, []UID{1}, FlagChange{Op: op, Keywords: words})
+		return err
+	}
+	words := func() []string {
+		x, err := db.Index(ctx, a, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x.Keywords(x.At(0).Keywords)
+	}
+	if err := set(AddFlags, "blue", "Red"); err != nil {
+		t.Fatal(err)
+	}
+	if err := set(AddFlags, "BLUE"); err != nil || !slices.Equal(words(), []string{"blue", "Red"}) {
+		t.Errorf("%v %v", words(), err)
+	}
+	if err := set(RemoveFlags, "red", "never"); err != nil || !slices.Equal(words(), []string{"blue"}) {
+		t.Errorf("%v %v", words(), err)
+	}
+	for i := range 253 {
+		if err := set(ReplaceFlags, strings.Repeat("k", i%20+1)+string(rune('a'+i/20))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := set(ReplaceFlags, "one-too-many"); !errors.Is(err, ErrLimit) {
+		t.Errorf("keyword 256: %v", err)
+	}
+}
+
+// TestUIDValidity: no mailbox gets one that another had, nor one of its own
+// name's earlier life.
+func TestUIDValidity(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	seen := map[uint32]bool{}
+	for range 20 {
+		m, err := db.CreateMailbox(ctx, a, "again", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[m.UIDValidity] {
+			t.Fatalf("UIDVALIDITY %d twice", m.UIDValidity)
+		}
+		seen[m.UIDValidity] = true
+		if err := db.DeleteMailbox(ctx, a, "again"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestVerifyFinds: damage of every kind is reported.
+func TestVerifyFinds(t *testing.T) {
+	for name, damage := range map[string]string{
+		"count of messages": `UPDATE mailbox SET messages = messages + 1 WHERE name = 'INBOX'`,
+		"used":              `UPDATE account SET used = used - 1`,
+		"bytes of a blob":   `UPDATE blob SET data = (SELECT data FROM blob b WHERE b.id <> blob.id AND b.data IS NOT NULL LIMIT 1) WHERE id = (SELECT min(id) FROM blob)`,
+		"sum of a blob":     `UPDATE blob SET sha256 = x'00' WHERE id = (SELECT max(id) FROM blob)`,
+		"uidnext":           `UPDATE mailbox SET uidnext = 1 WHERE name = 'INBOX'`,
+		"modseq":            `UPDATE account SET modseq = 1`,
+		"uidvalidity":       `UPDATE mailbox SET uidvalidity = 77 WHERE name IN ('Sent', 'Junk')`,
+		"parts":             `UPDATE email SET parts = x'ff' WHERE id = (SELECT min(id) FROM email)`,
+		"flags":             `UPDATE message SET flags = 255`,
+		"lost message":      `DELETE FROM message WHERE uid = 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := openAt(t, t.TempDir())
+			defer db.Close()
+			a := account(t, db, "alice")
+			for i := range 3 {
+				deliver(t, db, letter(i), "INBOX", a)
+			}
+			if found := problems(t, db); len(found) > 0 {
+				t.Fatalf("before: %v", found)
+			}
+			if err := db.writer.do(ctx, func(t *tx) error { return t.exec(damage) }); err != nil {
+				t.Fatal(err)
+			}
+			if len(problems(t, db)) == 0 {
+				t.Error("nothing was found")
+			}
+		})
+	}
+	t.Run("file", func(t *testing.T) {
+		db := openAt(t, t.TempDir())
+		defer db.Close()
+		a := account(t, db, "alice")
+		deliver(t, db, strings.Repeat("0123456789", 50_000), "INBOX", a)
+		files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*"))
+		raw, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[len(raw)/3] ^= 1
+		if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if len(problems(t, db)) == 0 {
+			t.Error("a flipped bit was not found")
+		}
+		os.Remove(files[0])
+		if len(problems(t, db)) == 0 {
+			t.Error("a missing file was not found")
+		}
+	})
+}

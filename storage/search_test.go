@@ -1,0 +1,96 @@
+package storage
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// found waits until a word is found in that many emails.
+func found(t *testing.T, db *DB, a AccountID, word string, want int) {
+	t.Helper()
+	var ids []EmailID
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		var err error
+		if ids, err = db.search.find(ctx, a, word); err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == want {
+			for _, id := range ids {
+				if id.Account() != a {
+					t.Errorf("%q: email %d is of account %d", word, id, id.Account())
+				}
+			}
+			return
+		}
+	}
+	t.Errorf("%q is in %v, want %d", word, ids, want)
+}
+
+// TestSearchIndex: texts are indexed behind the mail, for their account only,
+// and forgotten with it.
+func TestSearchIndex(t *testing.T) {
+	db := open(t)
+	a, b := account(t, db, "alice"), account(t, db, "bob")
+	deliver(t, db, "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nContent-Type: text/html\r\n\r\n<b>Love</b> letter", "INBOX", a)
+	deliver(t, db, "Subject: contract\r\n\r\nlove\r\n", "INBOX", a, b)
+	found(t, db, a, "love", 2)
+	found(t, db, b, "love", 1)
+	found(t, db, a, "GRÜSSE", 0)
+	found(t, db, a, "grüße", 1)
+	found(t, db, b, "grüße", 0)
+	m := named(t, db, a, "INBOX").ID
+	if _, err := db.StoreFlags(ctx, a, m, []UID{1}, FlagChange{Flags: Deleted}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Expunge(ctx, a, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	found(t, db, a, "love", 1)
+	found(t, db, a, "grüße", 0)
+}
+
+// TestSearchIndexRebuilt: an index that was not closed, or is garbage, is built anew.
+func TestSearchIndexRebuilt(t *testing.T) {
+	dir := t.TempDir()
+	db := openAt(t, dir)
+	a := account(t, db, "alice")
+	deliver(t, db, "\r\nlove\r\n", "INBOX", a)
+	found(t, db, a, "love", 1)
+	file := filepath.Join(dir, "search.db")
+	for name, harm := range map[string]func() error{
+		"none": func() error { return nil },
+		"gone": func() error { return os.Remove(file) },
+		"garbage": func() error {
+			return os.WriteFile(file, slices.Repeat([]byte("garbage "), 10_000), 0o600)
+		},
+		"cut": func() error { return os.Truncate(file, 5000) },
+	} {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		db = openAt(t, dir)
+		found(t, db, a, "love", 1)
+		t.Log(name)
+	}
+	if err := db.search.setState(ctx, ""); err != nil { // as a crash leaves it
+		t.Fatal(err)
+	}
+	db.search.cancel()
+	db.search.done.Wait()
+	again, err := newSearchIndex(dir, db.log, searchSource{db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.search.db.Close()
+	db.search = again
+	found(t, db, a, "love", 1)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

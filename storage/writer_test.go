@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// batch holds the writer while n functions queue up, so that all of them go
+// into one transaction.
+func batch(t *testing.T, db *DB, n int, write func(i int) error) []error {
+	t.Helper()
+	started, release := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		db.writer.do(ctx, func(*tx) error { //nolint:errcheck // it does nothing
+			close(started)
+			<-release
+			return nil
+		})
+	})
+	<-started
+	errs := make([]error, n)
+	for i := range n {
+		all.Go(func() { errs[i] = write(i) })
+	}
+	for len(db.writer.jobs) < n {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	all.Wait()
+	return errs
+}
+
+var errOwn = errors.New("a fault of its own")
+
+// TestOneFailureHarmsNoOther: among a hundred functions of one transaction one
+// fails, and every other one is answered as if it had been alone.
+func TestOneFailureHarmsNoOther(t *testing.T) {
+	const n, bad = 100, 42
+	for name, fail := range map[string]func(db *DB, t *tx) error{
+		"error": func(*DB, *tx) error { return errOwn },
+		"panic": func(*DB, *tx) error { panic("on purpose") },
+		"error after writing": func(_ *DB, t *tx) error {
+			if err := t.exec(`INSERT INTO server (key, value) VALUES ('half', x'00')`); err != nil {
+				return err
+			}
+			return errOwn
+		},
+		"broken statement": func(_ *DB, t *tx) error { return t.exec(`INSERT INTO server (key, value) VALUES ('x', NULL)`) },
+		"transaction gone": func(_ *DB, t *tx) error { return errors.Join(t.exec(`ROLLBACK`), errOwn) },
+		"full":             fillDisk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t)
+			a := account(t, db, "alice")
+			m := named(t, db, a, "INBOX")
+			letters := make([]*Spooled, n)
+			for i := range n {
+				letters[i] = spool(t, db, letter(i))
+			}
+			errs := batch(t, db, n, func(i int) error {
+				if i == bad {
+					return db.writer.do(ctx, func(t *tx) error { return fail(db, t) })
+				}
+				return db.Deliver(ctx, delivery(letters[i], "INBOX", a))
+			})
+			for i, err := range errs {
+				if (i == bad) != (err != nil) {
+					t.Errorf("function %d was answered %v", i, err)
+				}
+			}
+			if got := len(uids(t, db, a, m.ID)); got != n-1 {
+				t.Errorf("%d messages are there, %d were acknowledged", got, n-1)
+			}
+			var half int
+			if err := db.readDB.QueryRow(`SELECT count(*) FROM server WHERE key = 'half'`).Scan(&half); err != nil || half != 0 {
+				t.Errorf("a failed function left %d rows (%v)", half, err)
+			}
+		})
+	}
+}
+
+// fillDisk makes SQLite meet a full disk: it rolls the whole transaction back.
+func fillDisk(db *DB, t *tx) (err error) {
+	var pages int
+	if err := t.queryRow(`PRAGMA page_count`).Scan(&pages); err != nil {
+		return err
+	}
+	limit := func(n int) error {
+		var got int
+		return t.queryRow(fmt.Sprintf(`PRAGMA max_page_count = %d`, n)).Scan(&got)
+	}
+	if err := limit(pages + 1); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, limit(1<<30)) }()
+	return t.exec(`INSERT INTO server (key, value) VALUES ('big', zeroblob(1000000))`)
+}
+
+// TestCancelledCaller: who stops waiting gets its own error, and harms nobody.
+func TestCancelledCaller(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	short, cancel := context.WithCancel(ctx)
+	letters := []*Spooled{spool(t, db, letter(0)), spool(t, db, letter(1)), spool(t, db, letter(2))}
+	errs := batch(t, db, 3, func(i int) error {
+		if i == 1 {
+			time.AfterFunc(10*time.Millisecond, cancel)
+			return db.Deliver(short, delivery(letters[i], "INBOX", a))
+		}
+		return db.Deliver(ctx, delivery(letters[i], "INBOX", a))
+	})
+	if errs[0] != nil || errs[2] != nil {
+		t.Errorf("others were answered %v", errs)
+	}
+	if n := len(uids(t, db, a, named(t, db, a, "INBOX").ID)); n < 2 {
+		t.Errorf("%d messages are there", n)
+	}
+}
+
+func TestClosedStore(t *testing.T) {
+	db := openAt(t, t.TempDir())
+	a := account(t, db, "alice")
+	m := spool(t, db, letter(1))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Deliver(ctx, delivery(m, "INBOX", a)); !errors.Is(err, ErrClosed) {
+		t.Errorf("delivery to a closed store: %v", err)
+	}
+}
+
+// TestFailedCommitIsFatal: when the disk breaks its word at COMMIT, the process
+// must end, and nobody is told that it worked.
+func TestFailedCommitIsFatal(t *testing.T) {
+	db := openAt(t, t.TempDir())
+	defer db.Close()
+	var fatal atomic.Int32
+	db.writer.fatal = func(error) { fatal.Add(1) }
+	err := db.writer.do(ctx, func(t *tx) error {
+		// A violation that is found at COMMIT stands for an error of the disk.
+		if err := t.exec(`PRAGMA defer_foreign_keys = ON`); err != nil {
+			return err
+		}
+		return t.exec(`INSERT INTO credential (account, name, stored_key, server_key, created) VALUES (999, '', x'', x'', 0)`)
+	})
+	if err == nil || fatal.Load() != 1 {
+		t.Errorf("answered %v, fatal %d times", err, fatal.Load())
+	}
+}
