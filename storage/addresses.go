@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
@@ -51,6 +52,9 @@ func (db *DB) LocalDomain(domain string) bool {
 // in lower-case ASCII (RFC 5890 A-labels). "@domain" is a catch-all. Quotes
 // around a local part are taken off. ErrInvalid: it is no address.
 func ParseAddress(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", fmt.Errorf("address %q is not UTF-8: %w", s, ErrInvalid)
+	}
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {
 		return "", fmt.Errorf("address %q has no domain: %w", s, ErrInvalid)
@@ -81,7 +85,7 @@ func cleanLocal(local string) (string, error) {
 		return "", fmt.Errorf("local part is longer than 64 octets (RFC 5321 section 4.5.3.1.1): %w", ErrInvalid)
 	}
 	for _, r := range local {
-		if r <= ' ' || r == 0x7f || r == '\ufffd' {
+		if r <= ' ' || r == 0x7f || r == '\ufffd' || r == '"' || r == '\\' {
 			return "", fmt.Errorf("local part holds %q: %w", r, ErrInvalid)
 		}
 	}
@@ -92,10 +96,26 @@ func cleanLocal(local string) (string, error) {
 // which real domains have.
 func cleanDomain(domain string) (string, error) {
 	ascii, err := idna.New(idna.MapForLookup(), idna.StrictDomainName(false)).ToASCII(strings.TrimSuffix(domain, "."))
-	if err != nil || ascii == "" || len(ascii) > 253 || strings.ContainsAny(ascii, " \t\r\n\x00<>@,;:\\\"()/%!") {
-		return "", fmt.Errorf("%q is no domain: %w", domain, ErrInvalid)
+	if err == nil && len(ascii) <= 253 && isHostname(strings.ToLower(ascii)) {
+		return strings.ToLower(ascii), nil
 	}
-	return strings.ToLower(ascii), nil
+	return "", fmt.Errorf("%q is no domain: %w", domain, ErrInvalid)
+}
+
+// isHostname tells whether s is labels of letters, digits, hyphens and
+// underscores (which some have, whatever RFC 1123 says).
+func isHostname(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for _, r := range label {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // A Recipient is an account that an address leads to.
