@@ -86,12 +86,12 @@ func (t *session) resolve(ctx context.Context, to string) ([]storage.Recipient, 
 func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error {
 	began := time.Now()
 	id := rand.Text()[:16]
-	log := t.conn.Log().With("msg", id, "from", e.From, "to", e.To)
+	log := t.conn.Log().With("id", id, "from", e.From, "to", e.To)
 	m := &Message{From: e.From, To: t.recipients(e.To)}
 	filed, err := t.take(ctx, m, trace{
 		Envelope: e, addr: t.conn.Addr(), tls: t.conn.TLS(), hostname: t.s.Hostname, id: id, at: began,
 	}, r)
-	attrs := []any{slog.Duration("took", time.Since(began)), slog.Bool("tls", t.conn.TLS() != nil)}
+	attrs := []any{slog.Float64("ms", float64(time.Since(began).Microseconds())/1000), slog.Bool("tls", t.conn.TLS() != nil)}
 	if m.Spooled != nil {
 		attrs = append(attrs, slog.Int64("size", m.Size), slog.String("message_id", m.Message.MessageID))
 	}
@@ -126,6 +126,9 @@ func (t *session) take(ctx context.Context, m *Message, tr trace, r io.Reader) (
 	spool := t.s.Store.NewSpool()
 	if _, err := io.Copy(spool, r); err != nil {
 		spool.Discard()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = smtpd.Reply(451, "4.4.2", "message was cut off")
+		}
 		return nil, diskStatus(err)
 	}
 	spooled, err := spool.Finish(tr.fields())

@@ -150,7 +150,7 @@ func (c *Conn) fill() ([]byte, error) {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil, Reply(421, "4.4.2", "idle for too long")
 			}
-			return nil, fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+			return nil, fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err) // not io.EOF, which would mean a whole message
 		}
 		if err := c.rate.add(c.br.Buffered(), time.Now()); err != nil {
 			return nil, err

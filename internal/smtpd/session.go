@@ -89,7 +89,7 @@ func (s *session) Data(r io.Reader) error {
 	in := &failingReader{r: r}
 	err := s.guard(func() error {
 		err := s.s.Data(s.c.ctx, env, in)
-		if in.err != nil && !errors.Is(in.err, io.EOF) {
+		if in.err != nil && in.err != io.EOF {
 			return in.status(err)
 		}
 		return err
