@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"mailbox/storage"
@@ -121,7 +122,7 @@ func (a *API) logLevel(_ context.Context, in LogLevel) (LogLevel, error) {
 		}
 		a.Level.Set(l)
 	}
-	return LogLevel{a.Level.Level().String()}, nil
+	return LogLevel{strings.ToLower(a.Level.Level().String())}, nil
 }
 
 // A Verification is what `mailbox verify` found.

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailbox/admin"
+)
+
+// TestAdmin runs every admin command with the server stopped and running: the
+// same commands do the same.
+func TestAdmin(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		t.Run(map[bool]string{false: "stopped", true: "running"}[running], func(t *testing.T) {
+			s := newSite(t)
+			if running {
+				s.start()
+			}
+			has := func(want string, args ...string) {
+				t.Helper()
+				if out := s.run("", args...); !strings.Contains(out, want) {
+					t.Errorf("mailbox %s says\n%s\nwithout %q", strings.Join(args, " "), out, want)
+				}
+			}
+			fails := func(want string, args ...string) {
+				t.Helper()
+				out, err := s.try("", args...)
+				exit, ok := err.(*exec.ExitError)
+				if !ok || exit.ExitCode() != 1 || !strings.Contains(out, want) {
+					t.Errorf("mailbox %s: %v, says\n%s\nwithout %q", strings.Join(args, " "), err, out, want)
+				}
+			}
+			s.run("another pass 5", "admin", "user", "add", "carol@home.example", "--password-stdin", "--quota", "5GiB")
+			has("5.0 GiB", "admin", "user", "list")
+			has("carol@home.example", "admin", "user", "show", "carol@home.example")
+			for address, want := range map[string]string{"Carol@home.example": "already exists", "carol@elsewhere.example": "not among the domains"} {
+				if out, err := s.try("another pass 5", "admin", "user", "add", address, "--password-stdin"); err == nil || !strings.Contains(out, want) {
+					t.Errorf("add %s: %v, says %q", address, err, out)
+				}
+			}
+			fails("empty", "admin", "user", "add", "dora@home.example", "--password-stdin")
+			fails("not found", "admin", "user", "show", "nobody@home.example")
+			s.run("yet another 6", "admin", "user", "passwd", "carol@home.example", "--password-stdin")
+			has("none", "admin", "user", "set", "carol@home.example", "--quota", "none", "--tag-folders")
+
+			var p admin.AppPassword
+			if err := json.Unmarshal([]byte(s.run("", "admin", "user", "app-password", "add", "carol@home.example", "phone", "--json")), &p); err != nil || len(p.Password) < 20 {
+				t.Errorf("app password %q: %v", p.Password, err)
+			}
+			has("phone", "admin", "user", "app-password", "list", "carol@home.example")
+			fails("already exists", "admin", "user", "app-password", "add", "carol@home.example", "phone")
+			s.run("", "admin", "user", "app-password", "remove", "carol@home.example", "phone")
+			fails("not found", "admin", "user", "app-password", "remove", "carol@home.example", "phone")
+
+			s.run("", "admin", "alias", "add", "info@home.example", "carol@home.example", "alice@home.example")
+			has("info@home.example", "admin", "alias", "list")
+			fails("forwards nothing", "admin", "alias", "add", "out@home.example", "x@elsewhere.example")
+			s.run("", "admin", "alias", "remove", "info@home.example")
+			fails("not found", "admin", "alias", "remove", "info@home.example")
+
+			has(`\Sent`, "admin", "mailbox", "list", "carol@home.example")
+			has("0 problems", "verify")
+			s.run("", "admin", "user", "remove", "carol@home.example")
+			fails("not found", "admin", "user", "show", "carol@home.example")
+			if !running {
+				fails("needs a running server", "admin", "session", "list")
+				return
+			}
+			c := s.imapClient("bob")
+			c.ok("SELECT INBOX")
+			var sessions []admin.Session
+			if err := json.Unmarshal([]byte(s.run("", "admin", "session", "list", "--json")), &sessions); err != nil || len(sessions) != 1 || sessions[0].Mailbox != "INBOX" {
+				t.Fatalf("sessions %+v: %v", sessions, err)
+			}
+			s.run("", "admin", "session", "kill", sessions[0].ID)
+			if got := c.response(); !strings.HasPrefix(got, "* BYE") {
+				t.Errorf("the killed session was told %q", got)
+			}
+			has("debug", "admin", "log-level", "debug")
+			has("debug", "admin", "log-level")
+			fails("is not debug, info, warn or error", "admin", "log-level", "loud")
+		})
+	}
+}
+
+// TestUsage: what cannot be understood is told with exit status 2; every
+// command has a help text.
+func TestUsage(t *testing.T) {
+	s := newSite(t)
+	for _, args := range [][]string{
+		{"nonsense"}, {"serve", "now"}, {"admin", "user", "add"}, {"verify", "--colour"}, {"admin", "user", "set", "alice@home.example"},
+		{"admin", "user", "add", "x@home.example", "--quota", "much", "--password-stdin"}, {"admin", "user", "passwd", "alice@home.example"},
+	} {
+		out, err := s.try("", args...)
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 2 {
+			t.Errorf("mailbox %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	root := newRootCommand()
+	for _, c := range append(root.Commands(), root) {
+		if c.Short == "" {
+			t.Errorf("%s has no help", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			if sub.Short == "" {
+				t.Errorf("%s has no help", sub.CommandPath())
+			}
+		}
+	}
+	if out := s.run("", "admin", "user", "add", "--help"); !strings.Contains(out, "--password-stdin") {
+		t.Errorf("help of user add:\n%s", out)
+	}
+}
+
+// TestReload: a mistake changes nothing; otherwise listeners come and go, and
+// connections stay.
+func TestReload(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	c := s.imapClient("alice")
+	config, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := func(text, logged string) {
+		t.Helper()
+		if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(10 * time.Second); !strings.Contains(s.logged(), logged); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("the log does not say %q:\n%s", logged, s.logged())
+			}
+		}
+	}
+	reload(string(config)+"\n[mta2]\n", "mta2: no such key")
+	moved, metrics := freePort(t), freePort(t)
+	text := strings.Replace(string(config), s.smtp, moved, 1) + "\n[metrics]\nlisten = [\"" + metrics + "\"]\n"
+	reload(strings.Replace(text, `hostname = "mail.`, `hostname = "other.`, 1), `"configuration reloaded"`)
+	if !strings.Contains(s.logged(), `"keys":["hostname"]`) {
+		t.Error("nobody was told that hostname needs a restart")
+	}
+	if _, err := s.dial("smtp"); err == nil {
+		t.Error("the old address still answers")
+	}
+	s.smtp = moved
+	in := &submitter{t: t, s: s}
+	in.data("Subject: after the reload\r\n\r\n")
+	c.ok("SELECT INBOX")
+	if got := c.body(1, ""); !strings.Contains(got, "after the reload") {
+		t.Errorf("%q", got)
+	}
+	res, err := http.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err != nil || !strings.Contains(string(page), "mailbox_mta_messages_accepted_total 1\n") {
+		t.Errorf("metrics: %v\n%.2000s", err, page)
+	}
+}
+
+// TestShutdown: idle peers are told, a message in progress is finished.
+func TestShutdown(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	idle := &submitter{t: t, s: s}
+	idle.send("NOOP\r\n", "250")
+	busy := &submitter{t: t, s: s}
+	busy.begin()
+	busy.send("DATA\r\n", "354")
+	c := s.imapClient("bob")
+	process := s.cmd.Process
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	idle.send("", "421 4.3.2")
+	if got := c.response(); !strings.HasPrefix(got, "* BYE") {
+		t.Errorf("imap: %q", got)
+	}
+	if _, err := io.WriteString(busy.nc, "Subject: last\r\n\r\n.\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(busy.nc); !strings.HasPrefix(string(got), "250 ") || !strings.Contains(string(got), "\r\n421 4.3.2") {
+		t.Errorf("the message in progress was answered %q (%v)", got, err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+	s.start()
+	after := s.imapClient("alice")
+	after.ok("SELECT INBOX")
+	if got := after.body(1, ""); !strings.Contains(got, "Subject: last") {
+		t.Errorf("%q", got)
+	}
+}
