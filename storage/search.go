@@ -37,6 +37,7 @@ CREATE VIRTUAL TABLE body_text USING fts5(text, content='', contentless_delete=1
 `
 
 const (
+	searchDelay = 300 * time.Millisecond
 	searchBatch = 100     // emails of one transaction
 	maxWord     = 64      // octets; longer ones are no words that anybody searches
 	maxText     = 8 << 20 // octets of an email that are indexed
@@ -182,6 +183,11 @@ func (s *searchIndex) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
+		}
+		select { // what comes together is indexed together
+		case <-ctx.Done():
+			return
+		case <-time.After(searchDelay):
 		}
 		err := s.catchUp(ctx)
 		if err == nil || ctx.Err() != nil {

@@ -118,9 +118,9 @@ func (p *addressParser) quoted(to *strings.Builder, keep bool) {
 
 func makeAddress(words, angle, comment string, hadAngle bool) (Address, bool) {
 	var a Address
-	spec := strings.Join(strings.Fields(words), "")
+	spec := dropSpace(words)
 	if hadAngle {
-		spec = strings.TrimSpace(angle)
+		spec = dropSpace(angle)
 		a.Name = strings.Join(strings.Fields(words), " ")
 	}
 	if spec == "" && a.Name == "" {
@@ -139,6 +139,36 @@ func makeAddress(words, angle, comment string, hadAngle bool) (Address, bool) {
 		a.Mailbox = spec
 		return a, true
 	}
-	a.Mailbox, a.Host = strings.TrimSpace(spec[:at]), strings.TrimSpace(spec[at+1:])
+	a.Mailbox, a.Host = unquote(spec[:at]), spec[at+1:]
 	return a, true
+}
+
+// dropSpace takes out the white space that stands outside of quotes.
+func dropSpace(s string) string {
+	out := make([]byte, 0, len(s))
+	quoted := false
+	for i := range len(s) {
+		if s[i] == '"' {
+			quoted = !quoted
+		}
+		if quoted || s[i] != ' ' && s[i] != '\t' {
+			out = append(out, s[i])
+		}
+	}
+	return string(out)
+}
+
+// unquote takes the quotes off a local part (RFC 9051 section 7.5.2).
+func unquote(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	var b strings.Builder
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '\\' && i < len(s)-2 {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }

@@ -229,12 +229,26 @@ func (b *Builder) headerLine(p *Part, line []byte, eol int64) {
 		b.endHeader(p, b.pos)
 		return
 	}
+	if len(p.raw) == 0 && b.kept < maxHeader && !beginsField(line) { // there is no header: all is body
+		b.endHeader(p, b.start)
+		p.bodyLF -= min(eol, 1)
+		if inner := b.top(); inner.inHeader {
+			b.headerLine(inner, line, eol)
+		}
+		return
+	}
 	if b.cut || len(line) > maxHeader-b.kept {
 		b.kept = maxHeader
 		return
 	}
 	p.raw = append(p.raw, line...)
 	b.kept += len(line)
+}
+
+// beginsField tells whether a header may begin with a line.
+func beginsField(line []byte) bool {
+	colon := bytes.IndexByte(line, ':')
+	return colon > 0 && isFieldName(strings.TrimRight(string(line[:colon]), " \t"))
 }
 
 // endHeader knows what p is, and opens what is in it.
