@@ -95,8 +95,13 @@ func TestAdmin(t *testing.T) {
 func TestUsage(t *testing.T) {
 	s := newSite(t)
 	for _, args := range [][]string{
-		{"nonsense"}, {"serve", "now"}, {"admin", "user", "add"}, {"verify", "--colour"}, {"admin", "user", "set", "alice@home.example"},
-		{"admin", "user", "add", "x@home.example", "--quota", "much", "--password-stdin"}, {"admin", "user", "passwd", "alice@home.example"},
+		{"nonsense"},
+		{"serve", "now"},
+		{"admin", "user", "add"},
+		{"verify", "--colour"},
+		{"admin", "user", "set", "alice@home.example"},
+		{"admin", "user", "add", "x@home.example", "--quota", "much", "--password-stdin"},
+		{"admin", "user", "passwd", "alice@home.example"},
 	} {
 		out, err := s.try("", args...)
 		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 2 {

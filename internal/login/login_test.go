@@ -246,10 +246,11 @@ func TestUnknownNames(t *testing.T) {
 		_, after, _ := bytes.Cut(challenge, []byte(",s="))
 		return string(after)
 	}
-	if salt("nobody@home.example") != salt("nobody@home.example") || salt("nobody@home.example") != salt("NOBODY@home.example") {
+	first := salt("nobody@home.example")
+	if first != salt("nobody@home.example") || first != salt("NOBODY@home.example") {
 		t.Error("the salt of an unknown name changes")
 	}
-	if salt("nobody@home.example") == salt("noone@home.example") {
+	if first == salt("noone@home.example") {
 		t.Error("unknown names share a salt")
 	}
 }
