@@ -209,7 +209,7 @@ The same over TLS:
 
 Watch mail arrive (send some from another terminal; Ctrl-C ends it):
 
-  { printf 'a LOGIN %[2]s %[3]s\r\nb SELECT INBOX\r\nc IDLE\r\n'; cat; } | curl -sS -T - telnet://%[4]s
+  { printf 'a LOGIN %[2]s %[3]s\r\nb SELECT INBOX\r\nc IDLE\r\n'; cat; } | curl -N --no-progress-meter -T . telnet://%[4]s
 
 `, smtp, alice.address, alice.password, imap, s.certs.CAFile(), cfg.Hostname, port)
 }

@@ -229,7 +229,7 @@ func (b *Builder) headerLine(p *Part, line []byte, eol int64) {
 		b.endHeader(p, b.pos)
 		return
 	}
-	if len(p.raw) == 0 && b.kept < maxHeader && !beginsField(line) { // there is no header: all is body
+	if b.kept < maxHeader && line[0] != ' ' && line[0] != '\t' && !beginsField(line) { // no field: the body begins without an empty line
 		b.endHeader(p, b.start)
 		p.bodyLF -= min(eol, 1)
 		if inner := b.top(); inner.inHeader {
@@ -245,7 +245,7 @@ func (b *Builder) headerLine(p *Part, line []byte, eol int64) {
 	b.kept += len(line)
 }
 
-// beginsField tells whether a header may begin with a line.
+// beginsField tells whether a line is the first of a header field.
 func beginsField(line []byte) bool {
 	colon := bytes.IndexByte(line, ':')
 	return colon > 0 && isFieldName(strings.TrimRight(string(line[:colon]), " \t"))

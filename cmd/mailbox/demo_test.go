@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestDemo does what a newcomer does: run the demo and paste what it prints.
+// It runs twice on one directory, which keeps the mail.
+func TestDemo(t *testing.T) {
+	program(t, "curl")
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	for run := 1; run <= 2; run++ {
+		cmd := exec.Command(file, "demo", "--data", data)
+		cmd.Stderr = os.Stderr
+		t.Cleanup(func() { cmd.Process.Kill() })
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			text.WriteString(lines.Text() + "\n")
+			if strings.Contains(lines.Text(), "telnet://") {
+				break
+			}
+		}
+		commands := regexp.MustCompile(`(?m)(?:^  \S.*\\?\n)(?:^    .*\n)*`).FindAllString(text.String(), -1)
+		var pasted []string
+		for _, c := range commands {
+			if strings.Contains(c, "curl") {
+				pasted = append(pasted, c)
+			}
+		}
+		if len(pasted) != 4 {
+			t.Fatalf("%d commands to paste in\n%s", len(pasted), text.String())
+		}
+		must(t, "", "sh", "-c", pasted[0])
+		for _, read := range pasted[1:3] {
+			if got := must(t, "", "sh", "-c", read); !strings.Contains(got, "Subject: Hello\r\n\r\nIt works.\r\n") {
+				t.Errorf("run %d: the newest message is %q", run, got)
+			}
+		}
+		watch(t, pasted[3], pasted[0])
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the demo ended with %v", err)
+		}
+	}
+}
+
+// watch runs the command that watches, then the one that sends.
+func watch(t *testing.T, command, send string) {
+	t.Helper()
+	c := exec.Command("sh", "-c", command)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	kill := func() { syscall.Kill(-c.Process.Pid, syscall.SIGKILL) } // the whole pipe, as Ctrl-C does
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timeout := time.AfterFunc(20*time.Second, kill)
+	defer timeout.Stop()
+	idling, arrived := false, false
+	for lines := bufio.NewScanner(out); !arrived && lines.Scan(); {
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, "+ "):
+			idling = true
+			must(t, "", "sh", "-c", send)
+		case idling && strings.HasSuffix(line, " EXISTS"):
+			arrived = true
+		}
+	}
+	if !arrived {
+		t.Error("nobody saw the message arrive")
+	}
+	in.Close()
+	kill()
+	c.Wait() //nolint:errcheck // it was killed
+}
+
+// TestSystemd: systemd is told when the server is ready, that it lives, and
+// when it stops.
+func TestSystemd(t *testing.T) {
+	s := newSite(t)
+	socket := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	s.start()
+	told := func() string {
+		t.Helper()
+		l.SetReadDeadline(time.Now().Add(10 * time.Second))
+		b := make([]byte, 100)
+		n, err := l.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
+		if got := told(); got != want {
+			t.Errorf("systemd was told %q, not %q", got, want)
+		}
+	}
+	s.stop()
+	for got := told(); got != "STOPPING=1"; got = told() {
+		if got != "WATCHDOG=1" {
+			t.Errorf("at the end: %q", got)
+		}
+	}
+}
