@@ -56,7 +56,7 @@ func TestOddMessages(t *testing.T) {
 		}
 		c.parts(i+1, got)
 	}
-	fetchStructures(t, s)
+	fetchWithGoIMAP(t, s, want)
 	if out, err := s.try("", "verify"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -124,9 +124,9 @@ func (c *imapClient) parts(n int, text string) {
 	}
 }
 
-// fetchStructures has another program's parser read every ENVELOPE and
+// fetchWithGoIMAP has another program's parser read every message, ENVELOPE and
 // BODYSTRUCTURE.
-func fetchStructures(t *testing.T, s *site) {
+func fetchWithGoIMAP(t *testing.T, s *site, want []string) {
 	nc, err := net.Dial("tcp", s.imap)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,10 @@ func fetchStructures(t *testing.T, s *site) {
 	}
 	var all imap.SeqSet
 	all.AddRange(1, 0)
-	got, err := c.Fetch(all, &imap.FetchOptions{Envelope: true, RFC822Size: true, BodyStructure: &imap.FetchItemBodyStructure{Extended: true}}).Collect()
+	whole := &imap.FetchItemBodySection{Peek: true}
+	got, err := c.Fetch(all, &imap.FetchOptions{
+		Envelope: true, RFC822Size: true, BodyStructure: &imap.FetchItemBodyStructure{Extended: true}, BodySection: []*imap.FetchItemBodySection{whole},
+	}).Collect()
 	if err != nil {
 		t.Fatalf("go-imap: %v", err)
 	}
@@ -151,6 +154,9 @@ func fetchStructures(t *testing.T, s *site) {
 	for _, m := range got {
 		if m.Envelope == nil || m.BodyStructure == nil {
 			t.Errorf("go-imap: message %d has no envelope or no structure", m.SeqNum)
+		}
+		if text := m.FindBodySection(whole); int64(len(text)) != m.RFC822Size || !bytes.HasSuffix(text, []byte(want[m.SeqNum-1])) {
+			t.Errorf("go-imap: message %d came back as %q", m.SeqNum, short(string(text)))
 		}
 	}
 }
@@ -175,6 +181,14 @@ func (u *submitter) send(octets, code string) {
 		u.send("", "220")
 		u.send("EHLO odd.example\r\n", "250")
 	}
+	if got := u.reply(octets); !strings.HasPrefix(got, code) {
+		u.t.Fatalf("smtp: %q, after %q", got, short(octets))
+	}
+}
+
+// reply sends octets and returns the last line of the reply.
+func (u *submitter) reply(octets string) string {
+	u.t.Helper()
 	if _, err := io.WriteString(u.nc, octets); err != nil {
 		u.t.Fatal(err)
 	}
@@ -187,10 +201,7 @@ func (u *submitter) send(octets, code string) {
 		lines := bytes.Split(bytes.TrimSuffix(got, []byte("\r\n")), []byte("\r\n"))
 		last := lines[len(lines)-1]
 		if bytes.HasSuffix(got, []byte("\r\n")) && len(last) > 3 && last[3] == ' ' {
-			if !bytes.HasPrefix(last, []byte(code)) {
-				u.t.Fatalf("smtp: %q, after %q", got, short(octets))
-			}
-			return
+			return string(last)
 		}
 		if err != nil {
 			u.t.Fatalf("smtp: %q %v", got, err)

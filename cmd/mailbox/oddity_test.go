@@ -121,3 +121,17 @@ func (o oddity) nested(depth int) string {
 	}
 	return b.String()
 }
+
+// incompressible is text of n octets in lines that no compressor makes much smaller.
+func (oddity) incompressible(n int) string {
+	random := rand.New(rand.NewPCG(uint64(n), 3))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('!' + 1 + random.IntN(90))
+		if i%70 == 0 || i%70 == 69 {
+			b[i] = "\n\r"[i%70/69]
+		}
+	}
+	b[0], b[n-1] = 'x', 'x'
+	return string(b)
+}
