@@ -20,7 +20,10 @@ import (
 // server answers is an error. Only root, our own user and members of our own
 // group get a connection: their credentials come from the kernel.
 func Listen(path string, log *slog.Logger) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	old := syscall.Umask(0o022) // members of the group must get to it
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	syscall.Umask(old)
+	if err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
 	if c, err := net.Dial("unix", path); err == nil {
@@ -30,7 +33,7 @@ func Listen(path string, log *slog.Logger) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	old := syscall.Umask(0o117) // from its first moment the socket is 0660
+	old = syscall.Umask(0o117) // from its first moment the socket is 0660
 	l, err := net.Listen("unix", path)
 	syscall.Umask(old)
 	if err != nil {

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,6 +123,27 @@ func TestUsage(t *testing.T) {
 	}
 	if out := s.run("", "admin", "user", "add", "--help"); !strings.Contains(out, "--password-stdin") {
 		t.Errorf("help of user add:\n%s", out)
+	}
+}
+
+// TestModes: nobody else can read the data.
+func TestModes(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	err := filepath.WalkDir(filepath.Join(s.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if fi, err := d.Info(); err != nil || fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v (%v)", path, fi.Mode(), err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if fi, err := os.Stat(filepath.Join(s.dir, "admin.sock")); err != nil || fi.Mode().Perm() != 0o660 {
+		t.Errorf("socket: %v %v", fi.Mode(), err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 )
 
 func main() {
+	syscall.Umask(0o077) // what we write is for nobody else
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

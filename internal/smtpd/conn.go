@@ -20,6 +20,8 @@ const (
 	readBuffer    = 16 << 10
 	writeTimeout  = time.Minute
 	handshakeTime = 30 * time.Second
+	lingerTime    = 2 * time.Second
+	maxLinger     = 256 << 10
 )
 
 // A Conn is one SMTP connection. It stands above TLS and below go-smtp, and
@@ -124,6 +126,19 @@ func (c *Conn) Close() error {
 		close(c.done)
 	})
 	return nil
+}
+
+// linger lets a peer that still sends read our last reply: who closes over
+// unread octets makes TCP drop what was sent before.
+func (c *Conn) linger() {
+	if !c.lastReply.Load() || c.writeErr != nil {
+		return
+	}
+	cw, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || cw.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.Conn, maxLinger) // until the peer closes, sends more than that, or time is up
 }
 
 // flush sends the replies that wait.

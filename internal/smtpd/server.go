@@ -115,6 +115,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, implicit *tls.Config) {
 		c.secured = false // the greeting is still to come
 	} else if c.cfg.RefuseEager && !c.patient() {
 		s.stats.eager.Add(1)
+		c.linger()
 		return
 	}
 	for {
@@ -123,6 +124,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, implicit *tls.Config) {
 		<-c.done
 		stop()
 		if !c.upgrade {
+			c.linger()
 			return
 		}
 		t, err := s.handshake(ctx, c, c.cfg.TLS)
@@ -156,6 +158,7 @@ func (c *Conn) patient() bool {
 	if err == nil {
 		c.log.Info("refused: spoke before the greeting")
 		c.out = fmt.Appendf(c.out, "554 5.5.1 %s: you spoke before the greeting\r\n", c.cfg.Hostname)
+		c.lastReply.Store(true)
 		c.flush() //nolint:errcheck // the peer may have gone
 	}
 	return false
