@@ -145,6 +145,14 @@ func (db *DB) publish(committed []*tx) {
 // Watch wakes its holder after changes in the accounts.
 func (db *DB) Watch(accounts ...AccountID) *Watcher { return db.feed.watch(accounts) }
 
+// Ping tells whether the store reads and writes: it returns after a commit.
+func (db *DB) Ping(ctx context.Context) error {
+	if _, err := db.Accounts(ctx); err != nil {
+		return err
+	}
+	return db.writer.do(ctx, func(*tx) error { return nil })
+}
+
 // Panics is the number of write functions and background jobs that panicked.
 func (db *DB) Panics() int64 { return db.panics.Load() }
 

@@ -265,3 +265,43 @@ func TestVerifyFinds(t *testing.T) {
 		}
 	})
 }
+
+// TestStrayFiles: what a crash left behind goes at the next start, and nothing else.
+func TestStrayFiles(t *testing.T) {
+	dir := t.TempDir()
+	db := openAt(t, dir)
+	a := account(t, db, "alice")
+	big := strings.Repeat("0123456789", 50_000)
+	deliver(t, db, big, "INBOX", a)
+	half := db.NewSpool()
+	if _, err := half.Write([]byte(big)); err != nil {
+		t.Fatal(err)
+	}
+	stray := db.blobs.path(db.blobs.next())
+	if err := os.WriteFile(stray, []byte("nobody names it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openAt(t, dir)
+	defer db.Close()
+	if left, err := os.ReadDir(filepath.Join(dir, "spool")); err != nil || len(left) != 0 {
+		t.Errorf("the spool holds %v, %v", left, err)
+	}
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		db.blobs.unlinkDue(time.Now().Add(unlinkDelay))
+		if _, err := os.Stat(stray); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	if _, err := os.Stat(stray); err == nil {
+		t.Error("a stray file stays")
+	}
+	if got := text(t, db, a, named(t, db, a, "INBOX").ID, 1); got != big {
+		t.Errorf("the message has %d bytes", len(got))
+	}
+	if found := problems(t, db); len(found) > 0 {
+		t.Error(found)
+	}
+}

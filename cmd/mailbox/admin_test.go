@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -188,14 +190,19 @@ func TestReload(t *testing.T) {
 	if got := c.body(1, ""); !strings.Contains(got, "after the reload") {
 		t.Errorf("%q", got)
 	}
-	res, err := http.Get("http://" + metrics + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	page, err := io.ReadAll(res.Body)
-	if err != nil || !strings.Contains(string(page), "mailbox_mta_messages_accepted_total 1\n") {
-		t.Errorf("metrics: %v\n%.2000s", err, page)
+	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", filepath.Join(s.dir, "admin.sock"))
+	}}}
+	for _, client := range []*http.Client{http.DefaultClient, overSocket} {
+		res, err := client.Get("http://" + metrics + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || !strings.Contains(string(page), "mailbox_mta_messages_accepted_total 1\n") {
+			t.Errorf("metrics: %v\n%.2000s", err, page)
+		}
 	}
 }
 

@@ -65,6 +65,10 @@ func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level
 			}
 			notify(log, daemon.SdNotifyReady)
 		case <-watchdog:
+			if err := s.alive(ctx); err != nil {
+				log.Error("not well; systemd's watchdog is not fed", "err", err)
+				continue
+			}
 			notify(log, daemon.SdNotifyWatchdog)
 		}
 	}

@@ -192,6 +192,16 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 	return err
 }
 
+// alive tells whether the store answers, and soon.
+func (s *server) alive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := s.db.Ping(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
 // addresses are where a service listens.
 func (s *server) addresses(service string) []net.Addr {
 	s.mu.Lock()
