@@ -39,6 +39,7 @@ CREATE VIRTUAL TABLE body_text USING fts5(text, content='', contentless_delete=1
 const (
 	searchDelay = 300 * time.Millisecond
 	searchBatch = 100     // emails of one transaction
+	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxWord     = 64      // octets; longer ones are no words that anybody searches
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
@@ -53,6 +54,8 @@ type searchIndex struct {
 	wake   chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+
+	known map[string]bool // used by run alone
 
 	mu      sync.Mutex
 	pending map[AccountID]bool
@@ -213,6 +216,7 @@ func isDamage(err error) bool {
 // rebuild throws the index away and begins anew.
 func (s *searchIndex) rebuild(ctx context.Context) {
 	s.db.Close()
+	s.known = nil
 	err := s.recreate(ctx)
 	if err == nil {
 		var accounts []AccountID
@@ -312,49 +316,90 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 	if err != nil || len(texts) == 0 {
 		return false, err
 	}
+	if s.known == nil || len(s.known) > maxKnown {
+		s.known = map[string]bool{}
+	}
 	err = s.inTx(ctx, func(t *sql.Tx) error {
+		w, err := newSearchWriter(ctx, t, s.known)
+		if err != nil {
+			return err
+		}
 		for _, e := range texts {
-			if err := indexText(ctx, t, e); err != nil {
+			if err := w.add(e); err != nil {
 				return fmt.Errorf("email %d: %w", e.id, err)
 			}
 		}
-		_, err := t.ExecContext(ctx, `INSERT INTO indexed VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET last = excluded.last`,
+		_, err = t.ExecContext(ctx, `INSERT INTO indexed VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET last = excluded.last`,
 			account, texts[len(texts)-1].id)
 		return err
 	})
+	if err != nil {
+		s.known = nil // what it was told is rolled back
+	}
 	return true, err
 }
 
-func indexText(ctx context.Context, t *sql.Tx, e emailText) error {
-	distinct := map[string]bool{}
-	for table, text := range map[string]string{"header_text": e.header, "body_text": e.body} {
-		if _, err := t.ExecContext(ctx, `INSERT OR REPLACE INTO `+table+` (rowid, text) VALUES (?, ?)`, e.id, text); err != nil {
-			return err
-		}
-		for _, w := range words(text) {
-			if len(w) > maxWord {
-				continue
-			}
-			distinct[w] = true
+// A searchWriter indexes emails in one transaction.
+type searchWriter struct {
+	ctx                          context.Context
+	header, body, word, trigrams *sql.Stmt
+	known                        map[string]bool // words that are in the index
+}
+
+// newSearchWriter prepares the statements; they are closed with the transaction.
+func newSearchWriter(ctx context.Context, t *sql.Tx, known map[string]bool) (*searchWriter, error) {
+	w := &searchWriter{ctx: ctx, known: known}
+	for _, s := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		{&w.header, `INSERT OR REPLACE INTO header_text (rowid, text) VALUES (?, ?)`},
+		{&w.body, `INSERT OR REPLACE INTO body_text (rowid, text) VALUES (?, ?)`},
+		{&w.word, `INSERT OR IGNORE INTO word (word) VALUES (?)`},
+		{&w.trigrams, `INSERT INTO word_trigram (rowid, word) VALUES (?, ?)`},
+	} {
+		var err error
+		if *s.stmt, err = t.PrepareContext(ctx, s.query); err != nil {
+			return nil, err
 		}
 	}
-	for w := range distinct {
-		r, err := t.ExecContext(ctx, `INSERT OR IGNORE INTO word (word) VALUES (?)`, w)
-		if err != nil {
-			return err
-		}
-		if n, err := r.RowsAffected(); err != nil || n == 0 {
-			continue
-		}
-		id, err := r.LastInsertId()
-		if err == nil {
-			_, err = t.ExecContext(ctx, `INSERT INTO word_trigram (rowid, word) VALUES (?, ?)`, id, w)
-		}
-		if err != nil {
-			return err
+	return w, nil
+}
+
+func (w *searchWriter) add(e emailText) error {
+	if _, err := w.header.ExecContext(w.ctx, e.id, e.header); err != nil {
+		return err
+	}
+	if _, err := w.body.ExecContext(w.ctx, e.id, e.body); err != nil {
+		return err
+	}
+	for _, text := range []string{e.header, e.body} {
+		for _, word := range words(text) {
+			if len(word) > maxWord || w.known[word] {
+				continue
+			}
+			if err := w.addWord(word); err != nil {
+				return err
+			}
+			w.known[word] = true
 		}
 	}
 	return nil
+}
+
+func (w *searchWriter) addWord(word string) error {
+	r, err := w.word.ExecContext(w.ctx, word)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	id, err := r.LastInsertId()
+	if err == nil {
+		_, err = w.trigrams.ExecContext(w.ctx, id, word)
+	}
+	return err
 }
 
 // words returns the words of a text as unicode61 parts and folds them.
