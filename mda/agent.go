@@ -13,12 +13,14 @@ import (
 )
 
 // A Message is one that was accepted from the network or from a user, with its
-// local recipients.
+// local recipients, and what goes with it into the same transaction.
 type Message struct {
 	*storage.Spooled
 	From     string // return path; "" is the null one
 	Received time.Time
 	To       []storage.Recipient
+	Queue    *storage.Outgoing    // recipients elsewhere; nil where there are none
+	Settle   []storage.Settlement // of the queue
 }
 
 // A Scorer says whether a message is junk for an account. An error
@@ -72,9 +74,9 @@ type Agent struct {
 // was accepted for others.
 const refusedKeyword = "$Refused"
 
-// Deliver files the message for all recipients, or for none. It returns when
-// it is durable. *Refusal: nobody wants it. Two recipients that are one account
-// and one mailbox get one copy.
+// Deliver files the message for all recipients and queues it for those
+// elsewhere, or does nothing. It returns when it is durable. *Refusal: nobody
+// wants it. Two recipients that are one account and one mailbox get one copy.
 func (a *Agent) Deliver(ctx context.Context, m *Message) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(m.To))
 	targets := make([][]storage.Target, len(m.To))
@@ -94,14 +96,14 @@ func (a *Agent) Deliver(ctx context.Context, m *Message) ([]Outcome, error) {
 			outcomes[i].Filed = append(outcomes[i].Filed, f.Mailbox)
 		}
 	}
-	if refused == len(m.To) {
+	if refused > 0 && refused == len(m.To) && m.Queue == nil {
 		return outcomes, &Refusal{outcomes[0].Refused}
 	}
 	all := slices.Concat(targets...)
-	if len(all) == 0 { // all of them discard it
-		return outcomes, nil
+	if len(all) == 0 && m.Queue == nil { // all of them discard it
+		return outcomes, a.Store.Settle(ctx, m.Settle)
 	}
-	return outcomes, a.Store.Deliver(ctx, &storage.Delivery{Message: m.Spooled, Received: m.Received, To: all})
+	return outcomes, a.Store.Deliver(ctx, &storage.Delivery{Message: m.Spooled, Received: m.Received, To: all, Queue: m.Queue, Settle: m.Settle})
 }
 
 // decide asks junk filter and rules, and says where the message goes when they

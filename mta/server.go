@@ -16,19 +16,22 @@ import (
 	"mailbox/storage"
 )
 
-// A Deliverer puts a message into the mailboxes of all its recipients, or into
-// none. It returns when it is durable. A *smtpd.Status is the reply to the
-// peer; any other error is ours, and temporary. filed says where the message
-// went, for the log.
+// A Deliverer puts a message into the mailboxes of all its recipients and
+// queues it for those elsewhere, or does nothing. It returns when it is
+// durable. A *smtpd.Status is the reply to the peer; any other error is ours,
+// and temporary. filed says where the message went, for the log.
 type Deliverer interface {
 	Deliver(ctx context.Context, m *Message) (filed []string, err error)
 }
 
-// A Message is one that was taken from a peer, with its trace fields on top.
+// A Message is one that was taken from a peer, with its trace fields on top, or
+// that the queue has for our own users.
 type Message struct {
 	*storage.Spooled
-	From string // "" is the null reverse-path
-	To   []storage.Recipient
+	From   string // "" is the null reverse-path
+	To     []storage.Recipient
+	Queue  *storage.Outgoing    // for addresses elsewhere; nil where there are none
+	Settle []storage.Settlement // what is recorded in the same transaction
 }
 
 // Server is the inbound MTA. Hostname, Store and Deliver must be set; none of

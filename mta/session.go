@@ -25,47 +25,42 @@ type session struct {
 	size int64 // declared for the transaction
 
 	mu sync.Mutex // Data may run beside what follows an aborted transaction
-	to map[string][]storage.Recipient
+	to map[string]storage.Resolved
 }
 
 // Mail implements smtpd.Session.
 func (t *session) Mail(_ context.Context, m smtpd.Mail) error {
 	t.size = m.Size
 	t.mu.Lock()
-	t.to = map[string][]storage.Recipient{}
+	t.to = map[string]storage.Resolved{}
 	t.mu.Unlock()
 	return nil
 }
 
 // Rcpt implements smtpd.Session.
-func (t *session) Rcpt(ctx context.Context, to string) error {
-	recipients, err := t.resolve(ctx, to)
+func (t *session) Rcpt(ctx context.Context, to smtpd.Rcpt) error {
+	resolved, err := t.resolve(ctx, to.Address)
 	if err != nil {
 		t.s.stats.recipientsRefused.Add(1)
-		t.conn.Log().Info("recipient refused", "to", to, "reply", smtpd.ReplyCode(err))
+		t.conn.Log().Info("recipient refused", "to", to.Address, "reply", smtpd.ReplyCode(err))
 		return err
 	}
 	t.mu.Lock()
-	t.to[to] = recipients
+	t.to[to.Address] = resolved
 	t.mu.Unlock()
 	return nil
 }
 
 // resolve finds who gets mail for an address, and whether they have room.
-func (t *session) resolve(ctx context.Context, to string) ([]storage.Recipient, error) {
+func (t *session) resolve(ctx context.Context, to string) (storage.Resolved, error) {
 	r, err := t.s.Store.Resolve(ctx, to)
 	switch {
 	case errors.Is(err, storage.ErrForeign):
-		return nil, smtpd.Reply(550, "5.7.1", "relaying denied: the domain is not ours")
+		return r, smtpd.Reply(550, "5.7.1", "relaying denied: the domain is not ours")
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, smtpd.Reply(550, "5.1.1", "no such user here")
+		return r, smtpd.Reply(550, "5.1.1", "no such user here")
 	case err != nil:
-		return nil, fmt.Errorf("resolve %s: %w", to, err)
-	case len(r.Remote) > 0:
-		return nil, &smtpd.Status{
-			Code: 451, Enhanced: "4.3.5", Text: "mailbox is not set up yet, try again later",
-			Err: fmt.Errorf("alias %s leads to %s, which is of no domain of ours; this version forwards nothing", to, r.Remote[0]),
-		}
+		return r, fmt.Errorf("resolve %s: %w", to, err)
 	}
 	for _, one := range r.Local {
 		if one.Postmaster {
@@ -73,23 +68,23 @@ func (t *session) resolve(ctx context.Context, to string) ([]storage.Recipient, 
 		}
 		over, err := t.s.Store.OverQuota(ctx, one.Account, max(t.size, 1))
 		if err != nil {
-			return nil, fmt.Errorf("quota of %s: %w", one.Address, err)
+			return r, fmt.Errorf("quota of %s: %w", one.Address, err)
 		}
 		if over {
-			return nil, smtpd.Reply(452, "4.2.2", "mailbox is full")
+			return r, smtpd.Reply(452, "4.2.2", "mailbox is full")
 		}
 	}
-	return r.Local, nil
+	return r, nil
 }
 
 // Data implements smtpd.Session.
 func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error {
 	began := time.Now()
 	id := rand.Text()[:16]
-	log := t.conn.Log().With("id", id, "from", e.From, "to", e.To)
-	m := &Message{From: e.From, To: t.recipients(e.To)}
-	filed, err := t.take(ctx, m, trace{
-		Envelope: e, addr: t.conn.Addr(), tls: t.conn.TLS(), hostname: t.s.Hostname, id: id, at: began,
+	log := t.conn.Log().With("id", id, "from", e.From, "to", addresses(e.To))
+	m := t.message(e)
+	filed, err := t.take(ctx, m, smtpd.Trace{
+		Envelope: e, From: t.conn.Addr(), TLS: t.conn.TLS(), Hostname: t.s.Hostname, ID: id, At: began,
 	}, r)
 	attrs := []any{slog.Float64("ms", float64(time.Since(began).Microseconds())/1000), slog.Bool("tls", t.conn.TLS() != nil)}
 	if m.Spooled != nil {
@@ -106,23 +101,44 @@ func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error
 	return smtpd.Reply(250, "2.0.0", "delivered as "+id)
 }
 
-// recipients are the accounts behind the addresses, each once.
-func (t *session) recipients(to []string) []storage.Recipient {
+// message gathers the accounts and the addresses elsewhere that the recipients
+// lead to, each once.
+func (t *session) message(e smtpd.Envelope) *Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []storage.Recipient
-	for _, a := range to {
-		for _, r := range t.to[a] {
-			if !slices.Contains(all, r) {
-				all = append(all, r)
+	m := &Message{From: e.From}
+	var remote []storage.OutgoingRecipient
+	for _, to := range e.To {
+		for _, r := range t.to[to.Address].Local {
+			if !slices.Contains(m.To, r) {
+				m.To = append(m.To, r)
+			}
+		}
+		for _, address := range t.to[to.Address].Remote {
+			if r := (storage.OutgoingRecipient{Address: address}); !slices.Contains(remote, r) {
+				remote = append(remote, r)
 			}
 		}
 	}
-	return all
+	if len(remote) > 0 {
+		m.Queue = &storage.Outgoing{Sender: e.From, To: remote}
+	}
+	return m
+}
+
+func addresses(to []smtpd.Rcpt) []string {
+	list := make([]string, len(to))
+	for i, r := range to {
+		list[i] = r.Address
+	}
+	return list
 }
 
 // take spools the message and has it filed.
-func (t *session) take(ctx context.Context, m *Message, tr trace, r io.Reader) ([]string, error) {
+func (t *session) take(ctx context.Context, m *Message, tr smtpd.Trace, r io.Reader) ([]string, error) {
+	if m.Queue != nil {
+		r = smtpd.Lines(r)
+	}
 	spool := t.s.Store.NewSpool()
 	if _, err := io.Copy(spool, r); err != nil {
 		spool.Discard()
@@ -131,11 +147,15 @@ func (t *session) take(ctx context.Context, m *Message, tr trace, r io.Reader) (
 		}
 		return nil, diskStatus(err)
 	}
-	spooled, err := spool.Finish(tr.fields())
+	returnPath := tr.ReturnPath()
+	spooled, err := spool.Finish(slices.Concat(returnPath, tr.Received()))
 	if err != nil {
 		return nil, diskStatus(err)
 	}
 	m.Spooled = spooled
+	if m.Queue != nil {
+		m.Queue.Skip, m.Queue.UTF8 = int64(len(returnPath)), spooled.Message.Header().UTF8()
+	}
 	defer spooled.Close() //nolint:errcheck // the bytes are stored or not wanted
 	if spooled.Message.Hops >= maxHops {
 		return nil, smtpd.Reply(554, "5.4.6", "message is looping: it has too many Received fields")
@@ -144,9 +164,9 @@ func (t *session) take(ctx context.Context, m *Message, tr trace, r io.Reader) (
 	return filed, diskStatus(err)
 }
 
-// diskStatus is the reply where the disk is full.
+// diskStatus is the reply where the disk or the queue is full.
 func diskStatus(err error) error {
-	if errors.Is(err, storage.ErrNoSpace) {
+	if errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrQueueFull) {
 		return &smtpd.Status{Code: 452, Enhanced: "4.3.1", Text: "insufficient system storage", Err: err}
 	}
 	return err

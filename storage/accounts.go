@@ -128,6 +128,7 @@ func (db *DB) RemoveAccount(ctx context.Context, id AccountID) error {
 		for _, q := range []string{
 			`DELETE FROM credential WHERE account = ?`,
 			`DELETE FROM login_address WHERE account = ?`,
+			`DELETE FROM sent WHERE account = ?`,
 			`DELETE FROM address WHERE account = ?`,
 		} {
 			if err := t.exec(q, id); err != nil {

@@ -384,3 +384,30 @@ func (db *DB) Aliases(ctx context.Context) ([]Alias, error) {
 	}
 	return all, err
 }
+
+// MaySendAs tells whether an address is an account's to write from: one of its
+// own with any tag, an alias that names the account as a target, or, for who
+// has the catch-all of its domain, one that nobody else has.
+func (db *DB) MaySendAs(ctx context.Context, account AccountID, address string) (bool, error) {
+	address, err := ParseAddress(address)
+	if err != nil {
+		return false, nil
+	}
+	local, domain, _ := cutAddress(address)
+	if local == "" || !db.LocalDomain(domain) {
+		return false, nil
+	}
+	candidates := []string{address}
+	if plus := strings.IndexByte(local, '+'); plus > 0 {
+		candidates = append(candidates, local[:plus]+"@"+domain)
+	}
+	for _, a := range append(candidates, "@"+domain) {
+		var taken, own bool
+		err := db.readDB.QueryRowContext(ctx, `SELECT count(*) > 0, coalesce(max(d.account = ?1 OR t.target IN (SELECT address FROM address WHERE account = ?1)), 0)
+			FROM address d LEFT JOIN alias_target t ON t.address = d.address WHERE d.address = ?2`, account, a).Scan(&taken, &own)
+		if err != nil || taken {
+			return own, err
+		}
+	}
+	return false, nil
+}

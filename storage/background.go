@@ -18,6 +18,11 @@ func (db *DB) startBackground(ctx context.Context) error {
 	// keeps them from being given again before they are swept.
 	db.blobs.start(last + 1_000_000)
 	db.SetDomains(nil, "")
+	waiting, err := db.QueueEntries(ctx)
+	if err != nil {
+		return err
+	}
+	db.queue.add(waiting)
 	search, err := newSearchIndex(db.dir, db.log, searchSource{db})
 	if err != nil {
 		return err

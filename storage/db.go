@@ -40,6 +40,7 @@ type DB struct {
 	search  *searchIndex
 	indexes *indexes
 	feed    *feed
+	queue   *queueFeed
 	domains atomic.Pointer[domains]
 	panics  atomic.Int64
 
@@ -70,7 +71,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}}
+	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}, queue: newQueueFeed()}
 	if err := db.open(ctx, o); err != nil {
 		db.closeFiles()
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
@@ -123,6 +124,7 @@ func (db *DB) publish(committed []*tx) {
 	var changes []Change
 	for _, t := range committed {
 		changes = append(changes, t.changes...)
+		db.queue.add(t.queue)
 		for _, id := range t.files {
 			db.blobs.unlinkLater(id)
 		}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,14 @@ import (
 	"mailbox/internal/message"
 )
 
-// A Delivery is one message for all of its recipients.
+// A Delivery is one message for all of its recipients, here and elsewhere, and
+// what its being on its way settles.
 type Delivery struct {
 	Message  *Spooled
 	Received time.Time // INTERNALDATE; kept in UTC
 	To       []Target
+	Queue    *Outgoing    // for recipients elsewhere; nil where there are none
+	Settle   []Settlement // recipients of the queue that this message reports on, or that it is for
 }
 
 // A Target is a mailbox that gets a copy.
@@ -24,18 +28,25 @@ type Target struct {
 	Keywords []string
 }
 
-// Deliver files a message for all targets or for none. Two targets that are
-// one mailbox get one copy. Quotas do not matter: what was accepted is kept.
-// Accounts that were removed meanwhile are left out; ErrNotFound says that no
-// other was left.
+// Deliver files a message for all targets and queues it for all recipients
+// elsewhere, or does nothing. Two targets that are one mailbox get one copy.
+// Quotas do not matter: what was accepted is kept. Accounts that were removed
+// meanwhile are left out; ErrNotFound says that nobody else was left, or that
+// all recipients to settle are gone. ErrLimit, ErrQueueFull: see Outgoing.
 func (db *DB) Deliver(ctx context.Context, d *Delivery) error {
-	c, err := db.content(d.Message, d.Received.UTC())
+	if d.Queue != nil && db.queue.full(len(d.Queue.To)) {
+		return ErrQueueFull
+	}
+	c, err := db.content(d.Message, d.Received.UTC(), len(d.To) > 0)
 	if err != nil {
 		return err
 	}
 	err = db.writer.do(ctx, func(t *tx) error {
 		n := 0
 		c.begin()
+		if settled, err := t.settle(d.Settle); err != nil || settled == 0 && len(d.Settle) > 0 {
+			return cmp.Or(err, ErrNotFound)
+		}
 		for _, target := range d.To {
 			err := t.deliver(c, target)
 			if errors.Is(err, errNoAccount) {
@@ -45,6 +56,12 @@ func (db *DB) Deliver(ctx context.Context, d *Delivery) error {
 				return fmt.Errorf("deliver to account %d: %w", target.Account, err)
 			}
 			n++
+		}
+		if d.Queue != nil {
+			n += len(d.Queue.To)
+			if err := t.enqueue(c, d.Queue, d.Received.Unix()); err != nil {
+				return fmt.Errorf("queue: %w", err)
+			}
 		}
 		if n == 0 {
 			return ErrNotFound
@@ -99,7 +116,7 @@ type Upload struct {
 func (db *DB) Append(ctx context.Context, account AccountID, mailbox MailboxID, uploads []Upload) (validity uint32, uids []UID, err error) {
 	contents := make([]*content, 0, len(uploads))
 	for _, u := range uploads {
-		c, cerr := db.content(u.Message, u.Received)
+		c, cerr := db.content(u.Message, u.Received, true)
 		if cerr != nil {
 			err = cerr
 			break
@@ -149,18 +166,22 @@ type content struct {
 	bodystructure []byte
 	parts         []byte
 	preview       string
+	messageID     string
 
+	stored bool // the blob has its row
 	emails map[AccountID]EmailID
 	filed  map[MailboxID]bool
 }
 
-// content makes the rows of a message. The bytes of a large one are in their
-// place on the disk, fsynced with their directory, when it returns.
-func (db *DB) content(s *Spooled, received time.Time) (*content, error) {
-	m := s.Message
-	c := &content{
-		blob: db.blobs.next(), size: s.Size, sha256: s.SHA256[:], received: received,
-		envelope: m.Envelope(), bodystructure: m.BodyStructure(), parts: message.MarshalParts(m.Root), preview: message.Preview(s, m.Root),
+// content makes the rows of a message, rendered where somebody will read it.
+// The bytes of a large one are in their place on the disk, fsynced with their
+// directory, when it returns.
+func (db *DB) content(s *Spooled, received time.Time, render bool) (*content, error) {
+	c := &content{blob: db.blobs.next(), size: s.Size, sha256: s.SHA256[:], received: received, messageID: s.Message.MessageID}
+	if render {
+		m := s.Message
+		c.envelope, c.bodystructure = m.Envelope(), m.BodyStructure()
+		c.parts, c.preview = message.MarshalParts(m.Root), message.Preview(s, m.Root)
 	}
 	if data, ok := s.row(); ok {
 		c.data = data
@@ -171,7 +192,7 @@ func (db *DB) content(s *Spooled, received time.Time) (*content, error) {
 
 // begin forgets what a first run of the write function did.
 func (c *content) begin() {
-	c.emails, c.filed = map[AccountID]EmailID{}, map[MailboxID]bool{}
+	c.stored, c.emails, c.filed = false, map[AccountID]EmailID{}, map[MailboxID]bool{}
 }
 
 // settle clears up after a write: the file of a blob that no row names goes.
@@ -187,20 +208,26 @@ func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// email returns the account's email of this content, and inserts it, and for
-// the first account the blob.
+// store inserts the blob, the first time that it is called.
+func (c *content) store(t *tx) error {
+	if c.stored {
+		return nil
+	}
+	c.stored = true
+	var data any
+	if c.data != nil {
+		data = c.data
+	}
+	return t.exec(`INSERT INTO blob (id, size, sha256, data) VALUES (?, ?, ?, ?)`, c.blob, c.size, c.sha256, data)
+}
+
+// email returns the account's email of this content, and inserts it.
 func (c *content) email(t *tx, a *touched) (EmailID, error) {
 	if id, ok := c.emails[a.id]; ok {
 		return id, nil
 	}
-	if len(c.emails) == 0 {
-		var data any
-		if c.data != nil {
-			data = c.data
-		}
-		if err := t.exec(`INSERT INTO blob (id, size, sha256, data) VALUES (?, ?, ?, ?)`, c.blob, c.size, c.sha256, data); err != nil {
-			return 0, err
-		}
+	if err := c.store(t); err != nil {
+		return 0, err
 	}
 	id := a.nextEmail()
 	_, zone := c.received.Zone()

@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1}
+var migrations = [...]string{schema1, schema2}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -151,4 +151,65 @@ CREATE TABLE queue_recipient (
 ) STRICT;
 CREATE INDEX queue_recipient_due ON queue_recipient (due);
 CREATE INDEX queue_recipient_message ON queue_recipient (message);
+`
+
+// schema2 is the outbound queue as it is used; nothing wrote to the tables of
+// schema1. A message is sent from the octet skip of its blob on, which leaves
+// out what only our own users get; times of attempts are milliseconds.
+const schema2 = `
+DROP TABLE queue_recipient;
+DROP TABLE queue_message;
+
+CREATE TABLE queue_message (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT,
+	account     INTEGER NOT NULL,
+	blob        INTEGER NOT NULL REFERENCES blob(id),
+	skip        INTEGER NOT NULL,
+	size        INTEGER NOT NULL,
+	sender      TEXT NOT NULL,
+	message_id  TEXT NOT NULL,
+	utf8        INTEGER NOT NULL,
+	require_tls INTEGER NOT NULL,
+	ret         TEXT NOT NULL,
+	envid       TEXT NOT NULL,
+	queued      INTEGER NOT NULL,
+	release     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX queue_message_blob ON queue_message (blob);
+
+CREATE TABLE queue_recipient (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	message  INTEGER NOT NULL REFERENCES queue_message(id),
+	address  TEXT NOT NULL,
+	domain   TEXT NOT NULL,
+	route    TEXT NOT NULL DEFAULT '',
+	notify   TEXT NOT NULL,
+	orcpt    TEXT NOT NULL,
+	due      INTEGER NOT NULL,
+	held     INTEGER NOT NULL DEFAULT 0,
+	noticed  INTEGER NOT NULL DEFAULT 0,
+	attempts INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX queue_recipient_message ON queue_recipient (message);
+
+CREATE TABLE queue_attempt (
+	recipient INTEGER NOT NULL REFERENCES queue_recipient(id) ON DELETE CASCADE,
+	number    INTEGER NOT NULL,
+	at        INTEGER NOT NULL,
+	took      INTEGER NOT NULL,
+	host      TEXT NOT NULL,
+	address   TEXT NOT NULL,
+	tls       TEXT NOT NULL,
+	stage     TEXT NOT NULL,
+	reply     TEXT NOT NULL,
+	PRIMARY KEY (recipient, number)
+) STRICT, WITHOUT ROWID;
+
+-- How many recipients elsewhere an account has written to on a day (Unix days).
+CREATE TABLE sent (
+	account    INTEGER NOT NULL REFERENCES account(id),
+	day        INTEGER NOT NULL,
+	recipients INTEGER NOT NULL,
+	PRIMARY KEY (account, day)
+) STRICT, WITHOUT ROWID;
 `

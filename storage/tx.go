@@ -14,6 +14,7 @@ type tx struct {
 	changes  []Change
 	emails   []EmailID // deleted
 	files    []BlobID  // deleted blobs that are files
+	queue    []QueueEntry
 }
 
 // touched gathers what a function does to one account's own row, which is

@@ -11,6 +11,8 @@ type (
 	MailboxID int64
 	EmailID   int64 // account × 2³² + n (RFC 8474 EMAILID)
 	BlobID    int64
+	QueueID   int64  // of a message in the queue
+	QueuedID  int64  // of one of its recipients
 	UID       uint32 // 1 … 2³²−1, ascending in a mailbox (RFC 9051 section 2.3.1.1)
 	ModSeq    int64  // 1 … 2⁶³−1, one counter for each account (RFC 7162 section 3.1)
 )
@@ -39,6 +41,7 @@ var (
 	ErrLimit       = errors.New("limit reached")
 	ErrExpunged    = errors.New("message was expunged")
 	ErrInvalid     = errors.New("invalid")
+	ErrQueueFull   = errors.New("the queue is full")
 	ErrClosed      = errors.New("store is closed")
 )
 

@@ -58,7 +58,7 @@ type deliverer struct{ agent *mda.Agent }
 
 // Deliver implements mta.Deliverer.
 func (d deliverer) Deliver(ctx context.Context, m *mta.Message) ([]string, error) {
-	outcomes, err := d.agent.Deliver(ctx, &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To})
+	outcomes, err := d.agent.Deliver(ctx, &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue, Settle: m.Settle})
 	var refusal *mda.Refusal
 	if errors.As(err, &refusal) {
 		return nil, smtpd.Reply(550, "5.7.1", refusal.Text)

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Field is one header field as it stands in the message.
@@ -74,6 +75,17 @@ func (f Field) Value() string {
 	value = bytes.ReplaceAll(value, []byte{'\r'}, nil)
 	value = bytes.ReplaceAll(value, []byte{'\n'}, nil)
 	return strings.TrimSpace(string(value))
+}
+
+// UTF8 tells whether a field holds UTF-8 beyond ASCII, so that only servers
+// with SMTPUTF8 take it (RFC 6531). Other octets beyond ASCII are just odd.
+func (h Header) UTF8() bool {
+	for _, f := range h {
+		if bytes.ContainsFunc(f.Raw, func(r rune) bool { return r >= utf8.RuneSelf && r != utf8.RuneError }) && utf8.Valid(f.Raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // Get returns the value of the first field of that name, or "".

@@ -158,3 +158,45 @@ func (b *body) drain() error {
 	}
 	return nil
 }
+
+// Lines gives out r as long as its lines end in CRLF, and then errBare, a
+// *Status: what is to be sent on may hold no other CR or LF (RFC 5321 section
+// 2.3.8). DATA lets none through; BDAT does.
+func Lines(r io.Reader) io.Reader { return &lines{r: r} }
+
+type lines struct {
+	r   io.Reader
+	cr  bool // the last octet was a CR
+	err error
+}
+
+func (l *lines) Read(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err := l.r.Read(p)
+	for rest := p[:n]; len(rest) > 0; {
+		if l.cr != (rest[0] == '\n') {
+			return 0, l.fail()
+		}
+		l.cr = false
+		i := bytes.IndexAny(rest[min(1, len(rest)):], "\r\n")
+		switch {
+		case rest[0] == '\r':
+			l.cr, rest = true, rest[1:]
+		case i < 0:
+			rest = nil
+		default:
+			rest = rest[1+i:]
+		}
+	}
+	if err == io.EOF && l.cr {
+		return 0, l.fail()
+	}
+	return n, err
+}
+
+func (l *lines) fail() error {
+	l.err = errBare
+	return l.err
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -103,6 +104,21 @@ func BenchmarkBody(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := bodyOf(said, 64<<10, 32<<10, 2<<20); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestLines: what is to be sent on has no bare CR or LF, wherever reads are cut.
+func TestLines(t *testing.T) {
+	for text, good := range map[string]bool{
+		"": true, "a": true, "a\r\nb\r\n": true, "\r\n": true, "\r\n\r\n": true, "a\r\n.\r\n": true,
+		"a\nb": false, "\n": false, "a\rb": false, "a\r": false, "a\r\r\n": false, "a\r\n\n": false, "\r\nb\rc": false,
+	} {
+		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+			got, err := io.ReadAll(Lines(r))
+			if good != (err == nil) || good && string(got) != text {
+				t.Errorf("%q: %q, %v", text, got, err)
+			}
 		}
 	}
 }

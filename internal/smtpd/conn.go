@@ -41,18 +41,21 @@ type Conn struct {
 	out      []byte // replies that wait for the next read that would block
 	writeErr error
 
-	pending  []byte // of the current command, what go-smtp has not taken yet
-	verb     string // of the current command
-	first    bool   // the next reply line is the first of its reply
-	helo     string // the name that the peer gave itself
-	extended bool   // it said EHLO
-	sasl     bool   // the next line answers a challenge
-	chunk    int64  // octets of BDAT that go-smtp has not taken yet
-	body     *body  // not nil between 354 and the end of the message
-	tail     string // what makes go-smtp see the end that body saw
-	commands int
-	errors   int
-	rate     rate
+	pending       []byte    // of the current command, what go-smtp has not taken yet
+	verb          string    // of the current command
+	first         bool      // the next reply line is the first of its reply
+	helo          string    // the name that the peer gave itself
+	extended      bool      // it said EHLO
+	release       time.Time // that MAIL asked for
+	failed        int       // logins
+	authenticated bool
+	sasl          bool   // the next line answers a challenge
+	chunk         int64  // octets of BDAT that go-smtp has not taken yet
+	body          *body  // not nil between 354 and the end of the message
+	tail          string // what makes go-smtp see the end that body saw
+	commands      int
+	errors        int
+	rate          rate
 
 	lastReply atomic.Bool // nothing more is read: what comes after the next reply is the end
 	upgrade   bool        // go-smtp's connection ends, TLS begins
@@ -79,7 +82,7 @@ func newConn(s *Server, cfg *Config, ctx context.Context, nc net.Conn) *Conn {
 func (c *Conn) over(t *tls.Conn) *Conn {
 	n := &Conn{
 		Conn: t, server: c.server, cfg: c.cfg, ctx: c.ctx, id: c.id, log: c.log, secured: true,
-		br: c.br, done: make(chan struct{}), first: true, commands: c.commands, errors: c.errors,
+		br: c.br, done: make(chan struct{}), first: true, commands: c.commands, errors: c.errors, failed: c.failed,
 	}
 	n.br.Reset(t)
 	st := t.ConnectionState()
@@ -115,6 +118,9 @@ func (c *Conn) protocol(utf8 bool) string {
 	}
 	if c.state != nil {
 		word += "S"
+	}
+	if c.authenticated {
+		word += "A"
 	}
 	return word
 }

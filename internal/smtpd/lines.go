@@ -15,6 +15,8 @@ const (
 	maxLine     = 2048  // octets of a command line (RFC 5321 section 4.5.3.1.4 asks for 512)
 	maxSASLLine = 12288 // octets of an answer to a challenge (RFC 4954 section 4)
 	maxSkip     = 64 << 10
+
+	maxFailedLogins = 3 // of one connection
 )
 
 // Read implements net.Conn for go-smtp: one command line, or octets of a chunk
@@ -226,6 +228,14 @@ func (c *Conn) preempt(line []byte) (pass []byte, err error) {
 	case "MAIL":
 		if tooLarge(arg) {
 			c.answer(errTooLarge)
+			return nil, nil
+		}
+		if line, err = c.takeRelease(line, time.Now()); err != nil {
+			c.answer(err.(*Status))
+			return nil, nil
+		}
+		if c.cfg.RequireTLS && c.state == nil && hasParam(line, "REQUIRETLS") { // RFC 8689 section 2
+			c.answer(Reply(530, "5.7.0", "REQUIRETLS needs TLS"))
 			return nil, nil
 		}
 	case "RCPT":

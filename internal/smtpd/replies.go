@@ -69,14 +69,29 @@ func (c *Conn) hello(last bool) []byte {
 		sep = " "
 	}
 	line := fmt.Appendf(nil, "250%s%s greets %s\r\n", sep, c.cfg.Hostname, oneLine(c.helo))
-	if !last && c.state == nil && c.cfg.TLS != nil {
+	if last {
+		return line
+	}
+	if c.state == nil && c.cfg.TLS != nil {
 		line = append(line, "250-STARTTLS\r\n"...)
+	}
+	if c.state != nil && c.cfg.RequireTLS {
+		line = append(line, "250-REQUIRETLS\r\n"...)
+	}
+	if longest := c.cfg.MaxRelease; longest > 0 {
+		line = fmt.Appendf(line, "250-FUTURERELEASE %d %s\r\n", int(longest.Seconds()), time.Now().Add(longest).UTC().Format(time.RFC3339))
 	}
 	return line
 }
 
 // count ends the connection of a peer that does nothing right.
 func (c *Conn) count(code string) {
+	if c.verb == "AUTH" && (code == "535" || code == "454") {
+		if c.failed++; c.failed >= maxFailedLogins && !c.lastReply.Load() {
+			c.out = append(c.out, "421 4.7.0 too many failed logins\r\n"...)
+			c.lastReply.Store(true)
+		}
+	}
 	if code == "250" && (c.verb == "DATA" || c.verb == "BDAT") { // whoever brings mail may go on
 		c.commands = 0
 	}

@@ -32,6 +32,11 @@ type Config struct {
 	GreetDelay    time.Duration // before the greeting
 	RefuseEager   bool          // peers that speak before the greeting are refused
 	TLS           *tls.Config   // nil means no STARTTLS
+
+	// For submission only.
+	DSN        bool          // the parameters of RFC 3461
+	RequireTLS bool          // REQUIRETLS, over TLS (RFC 8689)
+	MaxRelease time.Duration // FUTURERELEASE, up to so long (RFC 4865); 0 means that it is not offered
 }
 
 // A Server speaks SMTP (RFC 5321) on its listeners. NewSession must be set.
@@ -182,7 +187,7 @@ func newLibrary(s *Server, cfg Config) *library {
 	g.Domain = cfg.Hostname
 	g.MaxRecipients, g.MaxMessageBytes, g.MaxLineLength = cfg.MaxRecipients, cfg.MaxSize, 0
 	g.AllowInsecureAuth = true // sessions offer AUTH by the state of TLS, which go-smtp does not see
-	g.EnableSMTPUTF8 = true
+	g.EnableSMTPUTF8, g.EnableDSN, g.EnableREQUIRETLS = true, cfg.DSN, cfg.RequireTLS
 	g.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	go g.Serve(l.conns) //nolint:errcheck // it ends with the handoff, and says so
 	return l

@@ -14,7 +14,7 @@ import (
 type nobody struct{}
 
 func (nobody) Mail(context.Context, Mail) error   { return nil }
-func (nobody) Rcpt(context.Context, string) error { return nil }
+func (nobody) Rcpt(context.Context, Rcpt) error { return nil }
 func (nobody) Data(_ context.Context, _ Envelope, r io.Reader) error {
 	_, err := io.Copy(io.Discard, r)
 	return err

@@ -6,8 +6,11 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
+	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 )
 
@@ -18,27 +21,54 @@ type Session interface {
 	// Mail begins a transaction. An earlier one is over.
 	Mail(ctx context.Context, m Mail) error
 	// Rcpt judges one more recipient of the transaction.
-	Rcpt(ctx context.Context, to string) error
+	Rcpt(ctx context.Context, to Rcpt) error
 	// Data takes the message. The envelope holds what Mail and Rcpt accepted.
 	// A read error means that the peer is gone or broke a rule: nothing may be
 	// kept then. A *Status of 250 tells the peer what was done.
 	Data(ctx context.Context, e Envelope, r io.Reader) error
 }
 
+// A Login is a Session whose peers may log in (RFC 4954).
+type Login interface {
+	Session
+	// Mechanisms are what the peer may use on this connection; none means that
+	// AUTH is not offered.
+	Mechanisms() []string
+	// Auth begins an exchange.
+	Auth(mechanism string) (Exchange, error)
+}
+
+// An Exchange is one try to log in. Next takes the peer's message, nil where
+// it sent none with the command, and returns the challenge that answers it, or
+// that the login is done.
+type Exchange interface {
+	Next(message []byte) (challenge []byte, done bool, err error)
+}
+
 // Mail is what a MAIL command said.
 type Mail struct {
-	From string // "" is the null reverse-path
-	Size int64  // declared, in bytes; 0 where it is not
-	UTF8 bool   // SMTPUTF8 (RFC 6531)
+	From       string    // "" is the null reverse-path
+	Size       int64     // declared, in bytes; 0 where it is not
+	UTF8       bool      // SMTPUTF8 (RFC 6531)
+	RequireTLS bool      // REQUIRETLS (RFC 8689)
+	Ret, EnvID string    // "FULL", "HDRS" or ""; decoded (RFC 3461)
+	Release    time.Time // not to be sent before (RFC 4865); zero: at once
 
 	Helo     string // the name that the peer gave itself
 	Protocol string // the word for Received (RFC 3848, RFC 6531 section 4.3)
 }
 
+// Rcpt is what a RCPT command said.
+type Rcpt struct {
+	Address string // as the peer wrote it
+	Notify  string // "NEVER", or of "SUCCESS,FAILURE,DELAY"; "" is the default (RFC 3461)
+	ORCPT   string // "rfc822;address" or "utf-8;address", decoded; "" is none
+}
+
 // An Envelope is a transaction that is ready for its message.
 type Envelope struct {
 	Mail
-	To []string // as the peer wrote them, each once
+	To []Rcpt // each address once
 }
 
 // session stands between go-smtp, which parses, and a Session, which decides.
@@ -56,7 +86,10 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 	if _, open := s.envelope(); open {
 		return smtpError(s.c.log, Reply(503, "5.5.1", "a transaction is open already"))
 	}
-	m := Mail{From: from, Size: o.Size, UTF8: o.UTF8, Helo: s.c.helo, Protocol: s.c.protocol(o.UTF8)}
+	m := Mail{
+		From: from, Size: o.Size, UTF8: o.UTF8, RequireTLS: o.RequireTLS, Ret: string(o.Return), EnvID: o.EnvelopeID, Release: s.c.release,
+		Helo: s.c.helo, Protocol: s.c.protocol(o.UTF8),
+	}
 	err := s.guard(func() error { return s.s.Mail(s.c.ctx, m) })
 	if err == nil {
 		s.set(true, Envelope{Mail: m})
@@ -65,13 +98,65 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 }
 
 // Rcpt implements smtp.Session.
-func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *session) Rcpt(address string, o *smtp.RcptOptions) error {
+	to := Rcpt{Address: address}
+	for i, n := range o.Notify {
+		if i > 0 {
+			to.Notify += ","
+		}
+		to.Notify += string(n)
+	}
+	if o.OriginalRecipient != "" {
+		to.ORCPT = strings.ToLower(string(o.OriginalRecipientType)) + ";" + o.OriginalRecipient
+	}
 	err := s.guard(func() error { return s.s.Rcpt(s.c.ctx, to) })
-	if env, open := s.envelope(); err == nil && !slices.Contains(env.To, to) {
+	env, open := s.envelope()
+	if known := slices.ContainsFunc(env.To, func(r Rcpt) bool { return r.Address == address }); err == nil && !known {
 		env.To = append(slices.Clone(env.To), to)
 		s.set(open, env)
 	}
 	return err
+}
+
+// AuthMechanisms implements smtp.AuthSession.
+func (s *session) AuthMechanisms() []string {
+	if l, ok := s.s.(Login); ok {
+		return l.Mechanisms()
+	}
+	return nil
+}
+
+// Auth implements smtp.AuthSession.
+func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	l, ok := s.s.(Login)
+	if !ok {
+		return nil, smtpError(s.c.log, Reply(502, "5.5.1", "AUTH is not offered"))
+	}
+	if _, open := s.envelope(); open {
+		return nil, smtpError(s.c.log, Reply(503, "5.5.1", "AUTH is not allowed inside a transaction"))
+	}
+	var x Exchange
+	err := s.guard(func() (err error) {
+		x, err = l.Auth(mechanism)
+		return err
+	})
+	return exchange{s, x}, err
+}
+
+// exchange is an Exchange as go-smtp wants it.
+type exchange struct {
+	s *session
+	x Exchange
+}
+
+// Next implements sasl.Server.
+func (e exchange) Next(message []byte) (challenge []byte, done bool, err error) {
+	err = e.s.guard(func() (err error) {
+		challenge, done, err = e.x.Next(message)
+		return err
+	})
+	e.s.c.authenticated = e.s.c.authenticated || done && err == nil
+	return challenge, done, err
 }
 
 // Data implements smtp.Session. Under BDAT it runs beside Reset and Logout, in
