@@ -21,6 +21,15 @@ type Config struct {
 	PerAddress    int           `toml:"per_address"`    // at a time, from one address
 	PerNetwork    int           `toml:"per_network"`    // at a time, from one IPv6 /64
 	Proxies       []string      `toml:"proxies"`        // networks whose connections begin with a PROXY header
+
+	PrivateDestinations bool            `toml:"private_destinations"` // hosts of others may have loopback, private or link-local addresses
+	Retry               []time.Duration `toml:"retry"`                // waits between attempts; the last one repeats
+	DelayNotice         time.Duration   `toml:"delay_notice"`         // age at which the sender is told that a message is late; 0 means never
+	Expire              time.Duration   `toml:"expire"`               // age at which it is given up
+	Timeout             time.Duration   `toml:"timeout"`              // longest wait for one answer, where RFC 5321 asks for more
+	SendConnections     int             `toml:"send_connections"`     // outgoing, at a time
+	PerDestination      int             `toml:"per_destination"`      // outgoing, at a time, to one destination
+	Routes              []Route         `toml:"routes"`               // smarthosts; the first one that fits is taken
 }
 
 // DefaultConfig returns what holds where the file says nothing.
@@ -28,6 +37,10 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: []string{":25"}, MaxSize: 50 << 20, MaxRecipients: 100, MaxCommands: 1000, MaxErrors: 20,
 		IdleTimeout: 5 * time.Minute, Connections: 1000, PerAddress: 20, PerNetwork: 40,
+		Retry: []time.Duration{
+			5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour,
+		},
+		DelayNotice: 4 * time.Hour, Expire: 5 * 24 * time.Hour, Timeout: 10 * time.Minute, SendConnections: 300, PerDestination: 20,
 	}
 }
 
@@ -49,7 +62,7 @@ func (c Config) Validate() error {
 	for _, limit := range []struct {
 		key string
 		n   int
-	}{{"max_commands", c.MaxCommands}, {"max_errors", c.MaxErrors}, {"connections", c.Connections}, {"per_address", c.PerAddress}, {"per_network", c.PerNetwork}} {
+	}{{"max_commands", c.MaxCommands}, {"max_errors", c.MaxErrors}, {"connections", c.Connections}, {"per_address", c.PerAddress}, {"per_network", c.PerNetwork}, {"send_connections", c.SendConnections}, {"per_destination", c.PerDestination}} {
 		if limit.n < 1 {
 			bad("%s: %d is below 1", limit.key, limit.n)
 		}
@@ -62,6 +75,33 @@ func (c Config) Validate() error {
 	}
 	if _, err := prefixes(c.Proxies); err != nil {
 		bad("proxies: %w", err)
+	}
+	return errors.Join(append(errs, c.validateQueue())...)
+}
+
+// validateQueue returns what is wrong with how mail is sent.
+func (c Config) validateQueue() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("mta."+format, args...)) }
+	if len(c.Retry) == 0 {
+		bad("retry: no wait is given, such as [\"5m\", \"1h\"]")
+	}
+	for _, d := range c.Retry {
+		if d < time.Second {
+			bad("retry: %s is below 1s", d)
+		}
+	}
+	if c.DelayNotice < 0 {
+		bad("delay_notice: %s is below 0s", c.DelayNotice)
+	}
+	if c.Expire < time.Minute {
+		bad("expire: %s is below 1m; RFC 5321 section 4.5.4.1 asks for 4 to 5 days", c.Expire)
+	}
+	if c.Timeout < time.Second || c.Timeout > 10*time.Minute {
+		bad("timeout: %s is not between 1s and 10m", c.Timeout)
+	}
+	for _, r := range c.Routes {
+		errs = append(errs, r.validate())
 	}
 	return errors.Join(errs...)
 }

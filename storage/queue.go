@@ -41,6 +41,7 @@ type QueueEntry struct {
 	Due       time.Time
 	Noticed   bool // its sender was told that it is late
 	Held      bool // by the operator
+	TLS       bool // the sender asked for REQUIRETLS (RFC 8689)
 	Gone      bool // delivered, failed, or dropped
 }
 
@@ -137,7 +138,7 @@ func (t *tx) enqueue(c *content, o *Outgoing, at int64) error {
 			return err
 		}
 		t.queue = append(t.queue, QueueEntry{
-			Recipient: QueuedID(n), Message: QueueID(id), Sender: o.Sender, Domain: domain, Queued: time.Unix(due, 0), Due: time.Unix(due, 0),
+			Recipient: QueuedID(n), Message: QueueID(id), Sender: o.Sender, Domain: domain, Queued: time.Unix(due, 0), Due: time.Unix(due, 0), TLS: o.RequireTLS,
 		})
 	}
 	return nil
@@ -245,11 +246,11 @@ func (t *tx) postpone(s Settlement) (there bool, err error) {
 	return true, t.noteQueued(s.Recipient)
 }
 
-const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), r.due, r.noticed, r.held`
+const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), r.due, r.noticed, r.held, m.require_tls`
 
 func scanEntry(scan func(...any) error) (e QueueEntry, err error) {
 	var queued, due int64
-	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &due, &e.Noticed, &e.Held)
+	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &due, &e.Noticed, &e.Held, &e.TLS)
 	e.Queued, e.Due = time.Unix(queued, 0), time.Unix(due, 0)
 	return e, err
 }

@@ -12,6 +12,7 @@ import (
 	"mailbox/internal/login"
 	"mailbox/internal/smtpd"
 	"mailbox/mda"
+	"mailbox/msa"
 	"mailbox/mta"
 	"mailbox/storage"
 )
@@ -58,7 +59,21 @@ type deliverer struct{ agent *mda.Agent }
 
 // Deliver implements mta.Deliverer.
 func (d deliverer) Deliver(ctx context.Context, m *mta.Message) ([]string, error) {
-	outcomes, err := d.agent.Deliver(ctx, &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue, Settle: m.Settle})
+	return file(ctx, d.agent, &mda.Message{Spooled: m.Spooled, From: m.From, To: m.To, Queue: m.Queue, Settle: m.Settle})
+}
+
+// submitter hands what our users submitted to the MDA.
+type submitter struct{ agent *mda.Agent }
+
+// Submit implements msa.Submitter.
+func (s submitter) Submit(ctx context.Context, m *msa.Message) ([]string, error) {
+	return file(ctx, s.agent, &mda.Message{Spooled: m.Spooled, From: m.From, To: m.To, Queue: m.Queue})
+}
+
+// file says in SMTP's words what the MDA made of a message that comes in now.
+func file(ctx context.Context, agent *mda.Agent, m *mda.Message) (filed []string, err error) {
+	m.Received = time.Now()
+	outcomes, err := agent.Deliver(ctx, m)
 	var refusal *mda.Refusal
 	if errors.As(err, &refusal) {
 		return nil, smtpd.Reply(550, "5.7.1", refusal.Text)
@@ -66,7 +81,6 @@ func (d deliverer) Deliver(ctx context.Context, m *mta.Message) ([]string, error
 	if errors.Is(err, storage.ErrNotFound) { // the accounts were removed since RCPT
 		return nil, smtpd.Reply(550, "5.1.1", "no such user here")
 	}
-	var filed []string
 	for _, o := range outcomes {
 		for _, mailbox := range o.Filed {
 			filed = append(filed, o.Address+"/"+mailbox)

@@ -184,7 +184,7 @@ func TestReload(t *testing.T) {
 		t.Error("the old address still answers")
 	}
 	s.smtp = moved
-	in := &submitter{t: t, s: s}
+	in := &smtpPeer{t: t, s: s}
 	in.data("Subject: after the reload\r\n\r\n")
 	c.ok("SELECT INBOX")
 	if got := c.body(1, ""); !strings.Contains(got, "after the reload") {
@@ -210,9 +210,9 @@ func TestReload(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	idle := &submitter{t: t, s: s}
+	idle := &smtpPeer{t: t, s: s}
 	idle.send("NOOP\r\n", "250")
-	busy := &submitter{t: t, s: s}
+	busy := &smtpPeer{t: t, s: s}
 	busy.begin()
 	busy.send("DATA\r\n", "354")
 	c := s.imapClient("bob")

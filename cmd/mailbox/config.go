@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"mailbox/imapd"
+	"mailbox/internal/dns"
+	"mailbox/msa"
 	"mailbox/mta"
 	"mailbox/storage"
 	"mailbox/tls"
@@ -24,9 +26,11 @@ type config struct {
 	Data       string        `toml:"data"`
 	Postmaster string        `toml:"postmaster"`
 	MTA        mta.Config    `toml:"mta"`
+	MSA        msa.Config    `toml:"msa"`
 	IMAPD      imapd.Config  `toml:"imapd"`
 	Admin      adminConfig   `toml:"admin"`
 	TLS        tls.Config    `toml:"tls"`
+	DNS        dns.Config    `toml:"dns"`
 	Log        logConfig     `toml:"log"`
 	Metrics    metricsConfig `toml:"metrics"`
 }
@@ -49,6 +53,7 @@ func defaultConfig() config {
 	return config{
 		Data:  "/var/lib/mailbox",
 		MTA:   mta.DefaultConfig(),
+		MSA:   msa.DefaultConfig(),
 		IMAPD: imapd.DefaultConfig(),
 		Admin: adminConfig{Socket: "/run/mailbox/admin.sock"},
 		TLS:   tls.DefaultConfig(),
@@ -124,7 +129,7 @@ func (c config) validate() error {
 			bad("metrics.listen: %q is not an address such as \"127.0.0.1:9100\"", a)
 		}
 	}
-	return errors.Join(errors.Join(errs...), c.MTA.Validate(), c.IMAPD.Validate(), c.TLS.Validate())
+	return errors.Join(errors.Join(errs...), c.MTA.Validate(), c.MSA.Validate(), c.IMAPD.Validate(), c.TLS.Validate(), c.DNS.Validate())
 }
 
 // needRestart names the keys that differ and that a reload cannot change.

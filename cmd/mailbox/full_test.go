@@ -37,7 +37,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.start()
-	in := &submitter{t: t, s: s}
+	in := &smtpPeer{t: t, s: s}
 	noise := oddity{}.incompressible(100_000)
 	large := oddity{}.incompressible(600_000)
 	taken := 0

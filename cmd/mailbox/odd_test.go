@@ -28,7 +28,7 @@ func TestOddMessages(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	c := s.imapClient("alice")
-	in := &submitter{t: t, s: s}
+	in := &smtpPeer{t: t, s: s}
 	var want []string
 	for i := range oddMessages {
 		m := odd.message()
@@ -161,15 +161,15 @@ func fetchWithGoIMAP(t *testing.T, s *site, want []string) {
 	}
 }
 
-// A submitter sends messages over one connection to port 25.
-type submitter struct {
+// A smtpPeer sends messages over one connection to port 25.
+type smtpPeer struct {
 	t  testing.TB
 	s  *site
 	nc net.Conn
 }
 
 // send sends octets and waits for a reply that begins with code.
-func (u *submitter) send(octets, code string) {
+func (u *smtpPeer) send(octets, code string) {
 	u.t.Helper()
 	if u.nc == nil {
 		nc, err := u.s.dial("smtp")
@@ -187,7 +187,7 @@ func (u *submitter) send(octets, code string) {
 }
 
 // reply sends octets and returns the last line of the reply.
-func (u *submitter) reply(octets string) string {
+func (u *smtpPeer) reply(octets string) string {
 	u.t.Helper()
 	if _, err := io.WriteString(u.nc, octets); err != nil {
 		u.t.Fatal(err)
@@ -209,19 +209,19 @@ func (u *submitter) reply(octets string) string {
 	}
 }
 
-func (u *submitter) begin() {
+func (u *smtpPeer) begin() {
 	u.send("MAIL FROM:<odd@client.example>\r\n", "250")
 	u.send("RCPT TO:<alice@home.example>\r\n", "250")
 }
 
-func (u *submitter) bdat(m string) {
+func (u *smtpPeer) bdat(m string) {
 	u.begin()
 	half := len(m) / 2
 	u.send(fmt.Sprintf("BDAT %d\r\n%s", half, m[:half]), "250")
 	u.send(fmt.Sprintf("BDAT %d LAST\r\n%s", len(m)-half, m[half:]), "250")
 }
 
-func (u *submitter) data(m string) {
+func (u *smtpPeer) data(m string) {
 	u.begin()
 	u.send("DATA\r\n", "354")
 	stuffed := strings.ReplaceAll(m, "\r\n.", "\r\n..")

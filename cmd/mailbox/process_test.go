@@ -43,17 +43,18 @@ const testPassword = "correct horse 9"
 
 // A site is a configured server with two users, run as a process.
 type site struct {
-	t                 testing.TB
-	dir, config       string
-	smtp, imap, imaps string
-	cmd               *exec.Cmd
-	log               *os.File
+	t                       testing.TB
+	dir, config             string
+	smtp, imap, imaps       string
+	submission, submissions string
+	cmd                     *exec.Cmd
+	log                     *os.File
 }
 
 // newSite configures a server and adds the users while none runs.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), smtp: freePort(t), imap: freePort(t), imaps: freePort(t)}
+	s := &site{t: t, dir: t.TempDir(), smtp: freePort(t), imap: freePort(t), imaps: freePort(t), submission: freePort(t), submissions: freePort(t)}
 	s.config = filepath.Join(s.dir, "mailbox.toml")
 	text := fmt.Sprintf(`hostname = "mail.home.example"
 domains = ["home.example"]
@@ -61,13 +62,17 @@ data = %q
 [mta]
 listen = [%q]
 per_address = 1000
+[msa]
+listen = [%q]
+listen_tls = [%q]
+per_address = 1000
 [imapd]
 listen = [%q]
 listen_tls = [%q]
 plaintext_login = true
 [admin]
 socket = %q
-`, filepath.Join(s.dir, "data"), s.smtp, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
+`, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.submissions, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -187,8 +192,10 @@ func (s *site) dial(service string) (net.Conn, error) {
 		return d.DialContext(ctx, "tcp", s.smtp)
 	case "imap":
 		return d.DialContext(ctx, "tcp", s.imap)
-	case "imaps":
-		nc, err := d.DialContext(ctx, "tcp", s.imaps)
+	case "submission":
+		return d.DialContext(ctx, "tcp", s.submission)
+	case "imaps", "submissions":
+		nc, err := d.DialContext(ctx, "tcp", map[string]string{"imaps": s.imaps, "submissions": s.submissions}[service])
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,7 @@ import (
 	"mailbox/internal/listen"
 	"mailbox/internal/login"
 	"mailbox/mda"
+	"mailbox/msa"
 	"mailbox/mta"
 	"mailbox/storage"
 	"mailbox/tls"
@@ -32,6 +33,7 @@ type server struct {
 	db      *storage.DB
 	certs   *tls.Manager
 	mta     *mta.Server
+	msa     *msa.Server
 	imapd   *imapd.Server
 	admin   *http.Server
 	metrics http.Handler
@@ -77,6 +79,12 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	if err = s.mta.Configure(cfg.MTA, cfg.Domains[0]); err != nil {
 		return nil, err
 	}
+	s.msa = &msa.Server{
+		Hostname: cfg.Hostname, Store: s.db, Auth: auth, Submit: submitter{agent}, TLS: s.certs.Server("msa"), Log: log.With("room", "msa"),
+	}
+	if err = s.msa.Configure(cfg.MSA, cfg.Domains[0]); err != nil {
+		return nil, err
+	}
 	s.imapd = &imapd.Server{
 		Hostname: cfg.Hostname, Store: s.db, Auth: auth, TLS: s.certs.Server("imapd"), Config: cfg.IMAPD, Log: log.With("room", "imapd"),
 	}
@@ -115,6 +123,8 @@ func (s *server) services(cfg config) []service {
 		}
 	}
 	add("mta", cfg.MTA.Listen, s.mta.Serve)
+	add("msa", cfg.MSA.Listen, s.msa.Serve)
+	add("msa/tls", cfg.MSA.ListenTLS, s.msa.ServeTLS)
 	add("imapd", cfg.IMAPD.Listen, s.imapd.Serve)
 	add("imapd/tls", cfg.IMAPD.ListenTLS, s.imapd.ServeTLS)
 	add("metrics", cfg.Metrics.Listen, s.serveMetrics)
@@ -186,7 +196,7 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}))
 	}
 	// Nothing below can fail: cfg was validated.
-	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.mta.Configure(cfg.MTA, cfg.Domains[0]))
+	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.mta.Configure(cfg.MTA, cfg.Domains[0]), s.msa.Configure(cfg.MSA, cfg.Domains[0]))
 	s.imapd.Configure(cfg.IMAPD)
 	s.cfg = cfg
 	return err
@@ -228,6 +238,9 @@ func (s *server) shutdown() {
 	var parts sync.WaitGroup
 	if s.mta != nil {
 		parts.Go(func() { s.ended("mta", s.mta.Shutdown(ctx)) })
+	}
+	if s.msa != nil {
+		parts.Go(func() { s.ended("msa", s.msa.Shutdown(ctx)) })
 	}
 	if s.imapd != nil {
 		parts.Go(func() { s.ended("imapd", s.imapd.Shutdown(ctx)) })

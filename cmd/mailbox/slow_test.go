@@ -23,7 +23,7 @@ func TestSlowReader(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		in := &submitter{t: t, s: s}
+		in := &smtpPeer{t: t, s: s}
 		c.ok("SELECT INBOX")
 		for n := range 50 {
 			in.data("Subject: small\r\n\r\n")

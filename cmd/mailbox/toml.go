@@ -88,21 +88,31 @@ func decodeValue(v any, into reflect.Value) error {
 			return fmt.Errorf("%v is not a duration such as \"5m\" or \"30s\"", v)
 		}
 		*p = d
-	case *[]string:
-		list, ok := v.([]any)
-		*p = make([]string, len(list))
-		for i := range list {
-			if (*p)[i], ok = list[i].(string); !ok {
-				break
-			}
-		}
-		if !ok && len(list) > 0 || list == nil {
-			return fmt.Errorf("%v is not a list of strings such as [\"a\", \"b\"]", v)
-		}
 	default:
+		if into.Kind() == reflect.Slice {
+			return decodeList(v, into)
+		}
 		return fmt.Errorf("is a section: [%v]", v)
 	}
 	return nil
+}
+
+// decodeList sets a list of values, or of the tables of "[[section]]".
+func decodeList(v any, into reflect.Value) error {
+	list, ok := v.([]any)
+	tables, isTables := v.([]map[string]any)
+	if !ok && !isTables {
+		return fmt.Errorf("%v is not a list such as [\"a\", \"b\"]", v)
+	}
+	into.Set(reflect.MakeSlice(into.Type(), len(list)+len(tables), len(list)+len(tables)))
+	var errs []error
+	for i := range list {
+		errs = append(errs, decodeValue(list[i], into.Index(i)))
+	}
+	for i := range tables {
+		errs = append(errs, decodeTable(fmt.Sprintf("entry %d: ", i+1), tables[i], into.Index(i))...)
+	}
+	return errors.Join(errs...)
 }
 
 // sizeUnits are the units of sizes, the longest names first.
@@ -187,8 +197,8 @@ func lineOf(text, key string) int {
 	section := ""
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "["); ok {
-			section = strings.Trim(strings.SplitN(name, "]", 2)[0], " ") + "."
+		if strings.HasPrefix(line, "[") {
+			section = strings.Trim(strings.SplitN(line, "]", 2)[0], "[ ") + "."
 			if section == key+"." {
 				return i + 1
 			}

@@ -130,7 +130,7 @@ func (s *session) AuthMechanisms() []string {
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
 	l, ok := s.s.(Login)
 	if !ok {
-		return nil, smtpError(s.c.log, Reply(502, "5.5.1", "AUTH is not offered"))
+		return nil, smtpError(s.c.log, Reply(500, "5.5.1", "AUTH is not offered here"))
 	}
 	if _, open := s.envelope(); open {
 		return nil, smtpError(s.c.log, Reply(503, "5.5.1", "AUTH is not allowed inside a transaction"))

@@ -1,0 +1,265 @@
+package msa
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"mailbox/internal/message"
+)
+
+// parseMailboxes reads the mailbox-list of RFC 5322 section 3.4, unfolded,
+// UTF-8 allowed (RFC 6532), and returns its addresses, and those that stand in
+// display names and comments, where some programs look. It takes only what
+// every parser reads the same way: no groups, no routes, no empty elements, no
+// space inside of an address, no quoted local part that needs its quotes, no
+// encoded-word that hides syntax. (A parser that decodes first would see it.)
+func parseMailboxes(s string) (list, said []string, err error) {
+	if !utf8.ValidString(s) {
+		return nil, nil, errors.New("it is not UTF-8")
+	}
+	if strings.ContainsFunc(s, isControl) {
+		return nil, nil, errors.New("it holds control characters")
+	}
+	p := &mailboxes{s: s}
+	for {
+		address, err := p.mailbox()
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, address)
+		if p.i == len(p.s) {
+			break
+		}
+		if !p.accept(',') {
+			return nil, nil, errSyntax
+		}
+	}
+	for _, text := range p.texts {
+		found, err := addressesIn(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		said = append(said, found...)
+	}
+	return list, said, nil
+}
+
+var (
+	errSyntax = errors.New("malformed list of addresses")
+	errHidden = errors.New("an encoded word hides something")
+)
+
+type mailboxes struct {
+	s     string
+	i     int
+	texts []string // display names and comments
+}
+
+// peek returns the next octet; 0 is the end.
+func (p *mailboxes) peek() byte {
+	if p.i < len(p.s) {
+		return p.s[p.i]
+	}
+	return 0
+}
+
+func (p *mailboxes) accept(c byte) bool {
+	if p.peek() != c {
+		return false
+	}
+	p.i++
+	return true
+}
+
+// mailbox reads an address, with a display name or without, and the space and
+// comments around it.
+func (p *mailboxes) mailbox() (address string, err error) {
+	var name []string
+	for {
+		if err := p.space(); err != nil {
+			return "", err
+		}
+		if p.accept('<') {
+			address, err = p.angle()
+			break
+		}
+		word, werr := p.word()
+		if werr != nil {
+			return "", werr
+		}
+		if p.accept('@') {
+			if len(name) > 0 {
+				return "", errSyntax
+			}
+			address, err = p.domain(word)
+			break
+		}
+		name = append(name, word)
+	}
+	if err != nil {
+		return "", err
+	}
+	p.texts = append(p.texts, strings.Join(name, " "))
+	return address, p.space()
+}
+
+// word reads an atom, in which dots may stand, or a quoted string.
+func (p *mailboxes) word() (string, error) {
+	if p.peek() == '"' {
+		return p.quoted()
+	}
+	from := p.i
+	for p.i < len(p.s) {
+		r, n := utf8.DecodeRuneInString(p.s[p.i:])
+		if r != '.' && !isAtext(r) {
+			break
+		}
+		p.i += n
+	}
+	if p.i == from {
+		return "", errSyntax
+	}
+	return p.s[from:p.i], nil
+}
+
+func (p *mailboxes) quoted() (string, error) {
+	var b strings.Builder
+	for p.i++; p.i < len(p.s); p.i++ {
+		switch c := p.s[p.i]; c {
+		case '"':
+			p.i++
+			return b.String(), nil
+		case '\\':
+			if p.i++; p.i == len(p.s) {
+				return "", errSyntax
+			}
+			b.WriteByte(p.s[p.i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", errSyntax
+}
+
+// angle reads what stands behind a "<".
+func (p *mailboxes) angle() (string, error) {
+	local, err := p.word()
+	if err != nil {
+		return "", err
+	}
+	if !p.accept('@') {
+		return "", errSyntax
+	}
+	address, err := p.domain(local)
+	if err == nil && !p.accept('>') {
+		err = errSyntax
+	}
+	return address, err
+}
+
+// domain reads what stands behind the @ and returns the address.
+func (p *mailboxes) domain(local string) (string, error) {
+	if p.peek() == '"' {
+		return "", errSyntax
+	}
+	domain, err := p.word()
+	switch {
+	case err != nil:
+		return "", err
+	case !isDotAtom(local) || !isDotAtom(domain):
+		return "", errSyntax
+	case strings.Contains(local, "=?") || strings.Contains(domain, "=?"):
+		return "", errHidden
+	}
+	return local + "@" + domain, nil
+}
+
+// space skips white space and comments, and keeps what the comments say.
+func (p *mailboxes) space() error {
+	for {
+		switch p.peek() {
+		case ' ', '\t':
+			p.i++
+		case '(':
+			if err := p.comment(); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (p *mailboxes) comment() error {
+	from, depth := p.i, 0
+	for ; p.i < len(p.s); p.i++ {
+		switch p.s[p.i] {
+		case '\\':
+			p.i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				p.i++
+				p.texts = append(p.texts, p.s[from+1:p.i-1])
+				return nil
+			}
+		}
+	}
+	return errSyntax
+}
+
+// addressesIn returns what looks like an address in a display name or comment:
+// what stands around an @, also with space between where it ends like a domain.
+func addressesIn(text string) ([]string, error) {
+	if strings.Contains(strings.ToLower(text), "=?utf-7") { // not decoded here, but elsewhere
+		return nil, errHidden
+	}
+	text = message.DecodeWords(text)
+	if strings.ContainsFunc(text, isControl) {
+		return nil, errHidden
+	}
+	var found []string
+	for run := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(`<>(),;:"\`, r) }) {
+		words := strings.Fields(run)
+		for i, w := range words {
+			if !strings.Contains(w, "@") {
+				continue
+			}
+			spaced := false
+			if w[len(w)-1] == '@' && i+1 < len(words) {
+				w, spaced = w+words[i+1], true
+			}
+			if w[0] == '@' && i > 0 {
+				w, spaced = words[i-1]+w, true
+			}
+			at := strings.LastIndexByte(w, '@')
+			if at > 0 && at < len(w)-1 && (!spaced || strings.ContainsAny(w[at:], ".[")) {
+				found = append(found, strings.Trim(w, "'."))
+			}
+		}
+	}
+	return found, nil
+}
+
+// isDotAtom tells whether s is atoms with one dot between each two (RFC 5322
+// section 3.2.3, RFC 6532).
+func isDotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" || strings.ContainsFunc(atom, func(r rune) bool { return !isAtext(r) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func isAtext(r rune) bool {
+	if r >= utf8.RuneSelf {
+		return r != utf8.RuneError && !unicode.IsControl(r) && !unicode.IsSpace(r)
+	}
+	return r > ' ' && r < 0x7f && !strings.ContainsRune(`()<>[]:;@\,."`, r)
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\t' }
