@@ -4,6 +4,7 @@ package mda
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type Message struct {
 	To       []storage.Recipient
 	Queue    *storage.Outgoing    // recipients elsewhere; nil where there are none
 	Settle   []storage.Settlement // of the queue
+	Report   *Message             // on this one, in the same transaction; nil where there is none
 }
 
 // A Scorer says whether a message is junk for an account. An error
@@ -78,13 +80,36 @@ const refusedKeyword = "$Refused"
 // elsewhere, or does nothing. It returns when it is durable. *Refusal: nobody
 // wants it. Two recipients that are one account and one mailbox get one copy.
 func (a *Agent) Deliver(ctx context.Context, m *Message) ([]Outcome, error) {
+	d, outcomes, err := a.plan(ctx, m)
+	if err != nil {
+		return outcomes, err
+	}
+	list := []*storage.Delivery{d}
+	if m.Report != nil {
+		report, _, err := a.plan(ctx, m.Report)
+		var unwanted *Refusal
+		if err != nil && !errors.As(err, &unwanted) {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		if err == nil {
+			list = append(list, report)
+		}
+	}
+	if len(d.To) == 0 && d.Queue == nil && len(list) == 1 { // all of them discard it
+		return outcomes, a.Store.Settle(ctx, m.Settle)
+	}
+	return outcomes, a.Store.Deliver(ctx, list...)
+}
+
+// plan says what is to become of a message, for the store and for the log.
+func (a *Agent) plan(ctx context.Context, m *Message) (*storage.Delivery, []Outcome, error) {
 	outcomes := make([]Outcome, len(m.To))
 	targets := make([][]storage.Target, len(m.To))
 	refused := 0
 	for i, to := range m.To {
 		d, err := a.decide(ctx, m, to)
 		if err != nil {
-			return nil, fmt.Errorf("deliver to %s: %w", to.Address, err)
+			return nil, nil, fmt.Errorf("deliver to %s: %w", to.Address, err)
 		}
 		outcomes[i] = Outcome{Recipient: to, Refused: d.Refuse}
 		if d.Refuse != "" {
@@ -97,13 +122,11 @@ func (a *Agent) Deliver(ctx context.Context, m *Message) ([]Outcome, error) {
 		}
 	}
 	if refused > 0 && refused == len(m.To) && m.Queue == nil {
-		return outcomes, &Refusal{outcomes[0].Refused}
+		return nil, outcomes, &Refusal{outcomes[0].Refused}
 	}
-	all := slices.Concat(targets...)
-	if len(all) == 0 && m.Queue == nil { // all of them discard it
-		return outcomes, a.Store.Settle(ctx, m.Settle)
-	}
-	return outcomes, a.Store.Deliver(ctx, &storage.Delivery{Message: m.Spooled, Received: m.Received, To: all, Queue: m.Queue, Settle: m.Settle})
+	return &storage.Delivery{
+		Message: m.Spooled, Received: m.Received, To: slices.Concat(targets...), Queue: m.Queue, Settle: m.Settle,
+	}, outcomes, nil
 }
 
 // decide asks junk filter and rules, and says where the message goes when they

@@ -36,9 +36,10 @@ func (m *Outbound) Reader() io.Reader { return io.NewSectionReader(m.Content, 0,
 
 // A Result is what became of a message for one recipient.
 type Result struct {
-	Failure *Failure // nil: the host has it
-	Reply   string   // the host's words where it has it
-	Reports bool     // the host sends the reports that RFC 3461 asks for
+	Failure *Failure        // nil: the host has it
+	Reply   string          // the host's words where it has it
+	Reports bool            // the host sends the reports that RFC 3461 asks for
+	Via     storage.Attempt // how it got there
 }
 
 // A Failure says why a message did not get to a recipient.

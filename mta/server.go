@@ -32,6 +32,7 @@ type Message struct {
 	To     []storage.Recipient
 	Queue  *storage.Outgoing    // for addresses elsewhere; nil where there are none
 	Settle []storage.Settlement // what is recorded in the same transaction
+	Report *Message             // about this one, in the same transaction; nil where there is none
 }
 
 // Server is the inbound MTA. Hostname, Store and Deliver must be set; none of

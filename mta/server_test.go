@@ -28,11 +28,11 @@ type fixture struct {
 	alice  storage.AccountID
 }
 
-func newFixture(t testing.TB, change func(*Config)) *fixture {
+// newStore opens a store for home.example with one user, alice.
+func newStore(t testing.TB) (*storage.DB, storage.AccountID) {
 	t.Helper()
 	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	db, err := storage.Open(ctx, storage.Options{Dir: t.TempDir(), Log: quiet})
+	db, err := storage.Open(ctx, storage.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,14 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return db, id
+}
+
+func newFixture(t testing.TB, change func(*Config)) *fixture {
+	t.Helper()
+	ctx := context.Background()
+	quiet := slog.New(slog.DiscardHandler)
+	db, id := newStore(t)
 	f := &fixture{db: db, alice: id, server: &Server{Hostname: "mx.home.example", Store: db, Deliver: intoInbox{db}, Log: quiet, TLS: &tls.Config{}}}
 	cfg := DefaultConfig()
 	if change != nil {

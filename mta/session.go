@@ -107,23 +107,34 @@ func (t *session) message(e smtpd.Envelope) *Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &Message{From: e.From}
-	var remote []storage.OutgoingRecipient
+	var remote []string
 	for _, to := range e.To {
-		for _, r := range t.to[to.Address].Local {
-			if !slices.Contains(m.To, r) {
-				m.To = append(m.To, r)
-			}
-		}
-		for _, address := range t.to[to.Address].Remote {
-			if r := (storage.OutgoingRecipient{Address: address}); !slices.Contains(remote, r) {
-				remote = append(remote, r)
-			}
-		}
+		m.To = appendNew(m.To, t.to[to.Address].Local)
+		remote = appendNew(remote, t.to[to.Address].Remote)
 	}
 	if len(remote) > 0 {
-		m.Queue = &storage.Outgoing{Sender: e.From, To: remote}
+		m.Queue = forward(e.From, remote)
 	}
 	return m
+}
+
+// forward is the part of a message's way that leads elsewhere.
+func forward(sender string, to []string) *storage.Outgoing {
+	o := &storage.Outgoing{Sender: sender}
+	for _, address := range to {
+		o.To = append(o.To, storage.OutgoingRecipient{Address: address})
+	}
+	return o
+}
+
+// appendNew appends those that are not there yet.
+func appendNew[T comparable](list, more []T) []T {
+	for _, v := range more {
+		if !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	return list
 }
 
 func addresses(to []smtpd.Rcpt) []string {

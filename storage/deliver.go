@@ -28,47 +28,79 @@ type Target struct {
 	Keywords []string
 }
 
-// Deliver files a message for all targets and queues it for all recipients
-// elsewhere, or does nothing. Two targets that are one mailbox get one copy.
-// Quotas do not matter: what was accepted is kept. Accounts that were removed
-// meanwhile are left out; ErrNotFound says that nobody else was left, or that
-// all recipients to settle are gone. ErrLimit, ErrQueueFull: see Outgoing.
-func (db *DB) Deliver(ctx context.Context, d *Delivery) error {
-	if d.Queue != nil && db.queue.full(len(d.Queue.To)) {
+// Deliver files each message for all of its targets and queues it for all its
+// recipients elsewhere, or does nothing at all. Two targets of a message that
+// are one mailbox get one copy. Quotas do not matter: what was accepted is kept.
+// Accounts that were removed meanwhile are left out; ErrNotFound says that
+// nobody else was left, or that all recipients which a message settles are gone.
+// ErrLimit, ErrQueueFull: see Outgoing.
+func (db *DB) Deliver(ctx context.Context, list ...*Delivery) error {
+	contents := make([]*content, 0, len(list))
+	err := db.roomInQueue(list)
+	for i := 0; err == nil && i < len(list); i++ {
+		var c *content
+		if c, err = db.content(list[i].Message, list[i].Received.UTC(), len(list[i].To) > 0); err == nil {
+			contents = append(contents, c)
+		}
+	}
+	if err == nil {
+		err = db.writer.do(ctx, func(t *tx) error {
+			n := 0
+			for i, d := range list {
+				filed, err := t.deliverAll(contents[i], d)
+				if err != nil {
+					return err
+				}
+				n += filed
+			}
+			if n == 0 {
+				return ErrNotFound
+			}
+			return nil
+		})
+	}
+	for _, c := range contents {
+		err = c.settle(db, err)
+	}
+	return err
+}
+
+func (db *DB) roomInQueue(list []*Delivery) error {
+	more := 0
+	for _, d := range list {
+		if d.Queue != nil {
+			more += len(d.Queue.To)
+		}
+	}
+	if more > 0 && db.queue.full(more) {
 		return ErrQueueFull
 	}
-	c, err := db.content(d.Message, d.Received.UTC(), len(d.To) > 0)
-	if err != nil {
-		return err
+	return nil
+}
+
+// deliverAll returns how many got the message.
+func (t *tx) deliverAll(c *content, d *Delivery) (n int, err error) {
+	c.begin()
+	if settled, err := t.settle(d.Settle); err != nil || settled == 0 && len(d.Settle) > 0 {
+		return 0, cmp.Or(err, ErrNotFound)
 	}
-	err = db.writer.do(ctx, func(t *tx) error {
-		n := 0
-		c.begin()
-		if settled, err := t.settle(d.Settle); err != nil || settled == 0 && len(d.Settle) > 0 {
-			return cmp.Or(err, ErrNotFound)
+	for _, target := range d.To {
+		err := t.deliver(c, target)
+		if errors.Is(err, errNoAccount) {
+			continue
 		}
-		for _, target := range d.To {
-			err := t.deliver(c, target)
-			if errors.Is(err, errNoAccount) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("deliver to account %d: %w", target.Account, err)
-			}
-			n++
+		if err != nil {
+			return n, fmt.Errorf("deliver to account %d: %w", target.Account, err)
 		}
-		if d.Queue != nil {
-			n += len(d.Queue.To)
-			if err := t.enqueue(c, d.Queue, d.Received.Unix()); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
+		n++
+	}
+	if d.Queue != nil {
+		n += len(d.Queue.To)
+		if err := t.enqueue(c, d.Queue, d.Received.Unix()); err != nil {
+			return n, fmt.Errorf("queue: %w", err)
 		}
-		if n == 0 {
-			return ErrNotFound
-		}
-		return nil
-	})
-	return c.settle(db, err)
+	}
+	return n, nil
 }
 
 var errNoAccount = fmt.Errorf("account: %w", ErrNotFound)

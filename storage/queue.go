@@ -39,6 +39,7 @@ type QueueEntry struct {
 	Route     string    // a host that the operator named instead; "" is none
 	Queued    time.Time // accepted, or released where that is later
 	Due       time.Time
+	Attempts  int
 	Noticed   bool // its sender was told that it is late
 	Held      bool // by the operator
 	TLS       bool // the sender asked for REQUIRETLS (RFC 8689)
@@ -246,11 +247,11 @@ func (t *tx) postpone(s Settlement) (there bool, err error) {
 	return true, t.noteQueued(s.Recipient)
 }
 
-const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), r.due, r.noticed, r.held, m.require_tls`
+const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), r.due, r.attempts, r.noticed, r.held, m.require_tls`
 
 func scanEntry(scan func(...any) error) (e QueueEntry, err error) {
 	var queued, due int64
-	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &due, &e.Noticed, &e.Held, &e.TLS)
+	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &due, &e.Attempts, &e.Noticed, &e.Held, &e.TLS)
 	e.Queued, e.Due = time.Unix(queued, 0), time.Unix(due, 0)
 	return e, err
 }

@@ -59,7 +59,15 @@ type deliverer struct{ agent *mda.Agent }
 
 // Deliver implements mta.Deliverer.
 func (d deliverer) Deliver(ctx context.Context, m *mta.Message) ([]string, error) {
-	return file(ctx, d.agent, &mda.Message{Spooled: m.Spooled, From: m.From, To: m.To, Queue: m.Queue, Settle: m.Settle})
+	return file(ctx, d.agent, d.message(m))
+}
+
+func (d deliverer) message(m *mta.Message) *mda.Message {
+	out := &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue, Settle: m.Settle}
+	if m.Report != nil {
+		out.Report = d.message(m.Report)
+	}
+	return out
 }
 
 // submitter hands what our users submitted to the MDA.
@@ -67,12 +75,11 @@ type submitter struct{ agent *mda.Agent }
 
 // Submit implements msa.Submitter.
 func (s submitter) Submit(ctx context.Context, m *msa.Message) ([]string, error) {
-	return file(ctx, s.agent, &mda.Message{Spooled: m.Spooled, From: m.From, To: m.To, Queue: m.Queue})
+	return file(ctx, s.agent, &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue})
 }
 
-// file says in SMTP's words what the MDA made of a message that comes in now.
+// file says in SMTP's words what the MDA made of a message.
 func file(ctx context.Context, agent *mda.Agent, m *mda.Message) (filed []string, err error) {
-	m.Received = time.Now()
 	outcomes, err := agent.Deliver(ctx, m)
 	var refusal *mda.Refusal
 	if errors.As(err, &refusal) {

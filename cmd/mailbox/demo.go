@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailbox/internal/login"
+	"mailbox/mta"
 	"mailbox/storage"
 )
 
@@ -25,9 +26,10 @@ func newDemoCommand() *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Run everything on loopback with two ready accounts",
-		Long: `Run the whole server on loopback addresses, with two accounts and a message in
-each INBOX. It needs no configuration and no root, and sends nothing outside.
+		Short: "Run everything on loopback with ready accounts",
+		Long: `Run the whole server on loopback addresses, with the accounts alice and bob and
+a message in each INBOX. It needs no configuration and no root. Nothing leaves
+the machine: what is sent outside is caught in the account sandbox.
 
 The mail is kept in a temporary directory and is gone at the end, unless --data
 names a directory. Ctrl-C ends it.`,
@@ -62,14 +64,14 @@ func demo(ctx context.Context, data string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := start(ctx, cfg, log, level)
+	s, err := start(ctx, cfg, log, level, func(db *storage.DB) mta.Carrier { return sandbox{db} })
 	if err != nil {
 		return err
 	}
 	defer s.shutdown()
 	var users []demoUser
-	for _, name := range []string{"alice", "bob"} {
-		u, err := s.demoUser(ctx, name+"@"+demoDomain, data)
+	for _, name := range []string{"alice", "bob", "sandbox"} {
+		u, err := s.demoUser(ctx, name+"@"+demoDomain)
 		if err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
@@ -88,11 +90,11 @@ func demoConfig(data string) (config, error) {
 	cfg.Admin.Socket = filepath.Join(data, "admin.sock")
 	cfg.TLS.Mode = "self-signed"
 	cfg.Log.Level = "warn"
-	cfg.IMAPD.PlaintextLogin = true // it listens on loopback only
+	cfg.IMAPD.PlaintextLogin, cfg.MSA.PlaintextLogin = true, true // they listen on loopback only
 	for _, l := range []struct {
 		at   *[]string
 		port int
-	}{{&cfg.MTA.Listen, 1025}, {&cfg.IMAPD.Listen, 1143}, {&cfg.IMAPD.ListenTLS, 1993}} {
+	}{{&cfg.MTA.Listen, 1025}, {&cfg.MSA.Listen, 1587}, {&cfg.MSA.ListenTLS, 1465}, {&cfg.IMAPD.Listen, 1143}, {&cfg.IMAPD.ListenTLS, 1993}} {
 		a, err := freeAddress(l.port)
 		if err != nil {
 			return cfg, err
@@ -124,7 +126,7 @@ type demoUser struct{ address, password string }
 
 // demoUser makes an account with a welcome message; one that is there from an
 // earlier run gets a new password.
-func (s *server) demoUser(ctx context.Context, address, data string) (demoUser, error) {
+func (s *server) demoUser(ctx context.Context, address string) (demoUser, error) {
 	u := demoUser{address, strings.ToLower(rand.Text()[:12])}
 	acc, _, err := s.db.AccountByLogin(ctx, address)
 	switch {
@@ -177,18 +179,21 @@ func (s *server) welcome(ctx context.Context, id storage.AccountID, address stri
 func printDemo(out io.Writer, s *server, cfg config, users []demoUser) {
 	address := func(service string) string { return s.addresses(service)[0].String() }
 	smtp, imap, imaps := address("mta"), address("imapd"), address("imapd/tls")
+	submission, submissions := address("msa"), address("msa/tls")
 	_, port, _ := net.SplitHostPort(imaps)
-	alice := users[0]
+	alice, box := users[0], users[2]
 	fmt.Fprintf(out, `Mailbox is running. Ctrl-C ends it.
 
   SMTP   %s   (STARTTLS)      mail comes in here
+  SMTP   %s   (STARTTLS)      users send here, after login
+  SMTPS  %s
   IMAP   %s   (STARTTLS)      mail is read here
   IMAPS  %s
 
   CA     %s
   Data   %s
 
-`, smtp, imap, imaps, s.certs.CAFile(), cfg.Data)
+`, smtp, submission, submissions, imap, imaps, s.certs.CAFile(), cfg.Data)
 	for _, u := range users {
 		fmt.Fprintf(out, "  %-18s password %s\n", u.address, u.password)
 	}
@@ -207,9 +212,16 @@ The same over TLS:
   curl -sS -u %[2]s:%[3]s --cacert %[5]s \
     --resolve %[6]s:%[7]s:127.0.0.1 'imaps://%[6]s:%[7]s/INBOX;MAILINDEX=*'
 
+Send one out as alice. It does not leave this machine: the sandbox has it.
+
+  printf 'From: %[2]s\r\nSubject: Out\r\n\r\nFar away.\r\n' |
+    curl -sS smtp://%[8]s -u %[2]s:%[3]s --mail-from %[2]s --mail-rcpt carol@example.org -T -
+
+  curl -sS -u %[9]s:%[10]s 'imap://%[4]s/INBOX;MAILINDEX=*'
+
 Watch mail arrive (send some from another terminal; Ctrl-C ends it):
 
   { printf 'a LOGIN %[2]s %[3]s\r\nb SELECT INBOX\r\nc IDLE\r\n'; cat; } | curl -N --no-progress-meter -T . telnet://%[4]s
 
-`, smtp, alice.address, alice.password, imap, s.certs.CAFile(), cfg.Hostname, port)
+`, smtp, alice.address, alice.password, imap, s.certs.CAFile(), cfg.Hostname, port, submission, box.address, box.password)
 }

@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 				pasted = append(pasted, c)
 			}
 		}
-		if len(pasted) != 4 {
+		if len(pasted) != 6 {
 			t.Fatalf("%d commands to paste in\n%s", len(pasted), text.String())
 		}
 		must(t, "", "sh", "-c", pasted[0])
@@ -56,7 +56,15 @@ func TestDemo(t *testing.T) {
 				t.Errorf("run %d: the newest message is %q", run, got)
 			}
 		}
-		watch(t, pasted[3], pasted[0])
+		must(t, "", "sh", "-c", pasted[3])
+		caught := ""
+		for until := time.Now().Add(10 * time.Second); !strings.Contains(caught, "Far away") && time.Now().Before(until); {
+			caught = must(t, "", "sh", "-c", pasted[4])
+		}
+		if !strings.Contains(caught, "X-Sandbox-Envelope: from <alice@demo.test>\r\n to <carol@example.org>\r\n") {
+			t.Errorf("run %d: the sandbox has %q", run, caught)
+		}
+		watch(t, pasted[5], pasted[0])
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}

@@ -17,20 +17,32 @@ func newMetrics(s *server) http.Handler {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "mailbox_" + name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(value()) }))
 	}
+	const panics = "panics_total"
 	gauge := func(name, help string, labels prometheus.Labels, value func() int64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mailbox_" + name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(value()) }))
 	}
-	mta, imap := prometheus.Labels{"service": "mta"}, prometheus.Labels{"service": "imapd"}
-	const connections, open, refused, panics = "connections_total", "connections_open", "connections_refused_total", "panics_total"
-	counter(connections, "Connections accepted.", mta, func() int64 { return s.mta.Stats().Connections })
-	counter(connections, "Connections accepted.", imap, func() int64 { return s.imapd.Stats().Connections })
-	gauge(open, "Connections open now.", mta, func() int64 { return s.mta.Stats().Open })
-	gauge(open, "Connections open now.", imap, func() int64 { return s.imapd.Stats().Open })
-	counter(refused, "Connections refused for a limit.", mta, func() int64 { return s.mta.Stats().ConnectionsRefused })
-	counter(refused, "Connections refused for a limit.", imap, func() int64 { return s.imapd.Stats().Refused })
-	counter(panics, "Panics that were recovered.", mta, func() int64 { return s.mta.Stats().Panics })
-	counter(panics, "Panics that were recovered.", imap, func() int64 { return s.imapd.Stats().Panics })
+	for service, stats := range map[string]func() connectionStats{
+		"mta": func() connectionStats {
+			st := s.mta.Stats()
+			return connectionStats{st.Connections, st.Open, st.ConnectionsRefused, st.Panics}
+		},
+		"msa": func() connectionStats {
+			st := s.msa.Stats()
+			return connectionStats{st.Connections, st.Open, st.ConnectionsRefused, st.Panics}
+		},
+		"imapd": func() connectionStats {
+			st := s.imapd.Stats()
+			return connectionStats{st.Connections, st.Open, st.Refused, st.Panics}
+		},
+	} {
+		labels := prometheus.Labels{"service": service}
+		counter("connections_total", "Connections accepted.", labels, func() int64 { return stats().accepted })
+		gauge("connections_open", "Connections open now.", labels, func() int64 { return stats().open })
+		counter("connections_refused_total", "Connections refused for a limit.", labels, func() int64 { return stats().refused })
+		counter(panics, "Panics that were recovered.", labels, func() int64 { return stats().panics })
+	}
+	counter(panics, "Panics that were recovered.", prometheus.Labels{"service": "queue"}, func() int64 { return s.queue.Stats().Panics })
 	counter(panics, "Panics that were recovered.", prometheus.Labels{"service": "storage"}, s.db.Panics)
 
 	counter("mta_messages_accepted_total", "Messages taken from the internet and filed.", nil, func() int64 { return s.mta.Stats().Accepted })
@@ -39,6 +51,20 @@ func newMetrics(s *server) http.Handler {
 	counter("mta_octets_total", "Octets of accepted messages.", nil, func() int64 { return s.mta.Stats().Octets })
 	counter("mta_eager_total", "Peers refused because they spoke before the greeting.", nil, func() int64 { return s.mta.Stats().Eager })
 	counter("mta_tls_failed_total", "TLS handshakes that failed.", nil, func() int64 { return s.mta.Stats().FailedHandshakes })
+	counter("msa_tls_failed_total", "TLS handshakes that failed.", nil, func() int64 { return s.msa.Stats().FailedHandshakes })
+	counter("msa_messages_accepted_total", "Messages taken from our users.", nil, func() int64 { return s.msa.Stats().Accepted })
+	counter("msa_messages_rejected_total", "Messages refused after their last octet.", nil, func() int64 { return s.msa.Stats().Rejected })
+	counter("msa_recipients_refused_total", "Recipients refused.", nil, func() int64 { return s.msa.Stats().RecipientsRefused })
+	counter("msa_octets_total", "Octets of accepted messages.", nil, func() int64 { return s.msa.Stats().Octets })
+	counter("msa_logins_total", "Logins that succeeded.", nil, func() int64 { return s.msa.Stats().Logins })
+	counter("msa_logins_failed_total", "Logins that failed.", nil, func() int64 { return s.msa.Stats().FailedLogins })
+	counter("queue_attempts_total", "Attempts to send, by recipient.", nil, func() int64 { return s.queue.Stats().Attempts })
+	counter("queue_sent_total", "Recipients whose server took the message.", nil, func() int64 { return s.queue.Stats().Sent })
+	counter("queue_deferred_total", "Attempts that failed for now.", nil, func() int64 { return s.queue.Stats().Deferred })
+	counter("queue_failed_total", "Recipients that were given up.", nil, func() int64 { return s.queue.Stats().Failed })
+	counter("queue_reports_total", "Reports to senders.", nil, func() int64 { return s.queue.Stats().Reports })
+	gauge("queue_recipients", "Recipients that wait in the queue.", nil, func() int64 { return s.queue.Stats().Waiting })
+	gauge("queue_connections_open", "Connections to other servers.", nil, func() int64 { return s.queue.Stats().Connections })
 	counter("imapd_logins_total", "Logins that succeeded.", nil, func() int64 { return s.imapd.Stats().Logins })
 	counter("imapd_logins_failed_total", "Logins that failed.", nil, func() int64 { return s.imapd.Stats().FailedLogins })
 	counter("imapd_commands_total", "Commands.", nil, func() int64 { return s.imapd.Stats().Commands })
@@ -46,3 +72,6 @@ func newMetrics(s *server) http.Handler {
 	counter("imapd_appended_total", "Messages that clients uploaded.", nil, func() int64 { return s.imapd.Stats().Appended })
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
+
+// connectionStats are what every service counts of its connections.
+type connectionStats struct{ accepted, open, refused, panics int64 }

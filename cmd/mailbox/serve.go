@@ -42,7 +42,7 @@ func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	s, err := start(ctx, cfg, log, level)
+	s, err := start(ctx, cfg, log, level, nil)
 	if err != nil {
 		return err
 	}

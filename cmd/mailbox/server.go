@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"mailbox/admin"
 	"mailbox/imapd"
+	"mailbox/internal/dns"
 	"mailbox/internal/listen"
 	"mailbox/internal/login"
 	"mailbox/mda"
@@ -33,6 +35,9 @@ type server struct {
 	db      *storage.DB
 	certs   *tls.Manager
 	mta     *mta.Server
+	queue   *mta.Queue
+	remote  *mta.Remote
+	dns     *dns.Resolver
 	msa     *msa.Server
 	imapd   *imapd.Server
 	admin   *http.Server
@@ -46,8 +51,9 @@ type server struct {
 }
 
 // start opens the store, wires the parts from top to bottom, and begins to
-// listen. The caller must call shutdown.
-func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelVar) (_ *server, err error) {
+// listen. outside takes the place of all other servers; nil is the internet.
+// The caller must call shutdown.
+func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelVar, outside func(*storage.DB) mta.Carrier) (_ *server, err error) {
 	s := &server{log: log, cfg: cfg, listeners: map[string]net.Listener{}}
 	defer func() {
 		if err != nil {
@@ -79,6 +85,16 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	if err = s.mta.Configure(cfg.MTA, cfg.Domains[0]); err != nil {
 		return nil, err
 	}
+	if s.dns, err = dns.New(cfg.DNS); err != nil {
+		return nil, err
+	}
+	s.remote = &mta.Remote{Hostname: cfg.Hostname, DNS: s.dns, Self: s.isOurs, Log: log.With("room", "mta")}
+	s.remote.Configure(cfg.MTA)
+	s.queue = &mta.Queue{Hostname: cfg.Hostname, Store: s.db, Carrier: s.remote, Deliver: deliverer{agent}, Log: log.With("room", "mta")}
+	if outside != nil {
+		s.queue.Carrier = outside(s.db)
+	}
+	s.queue.Configure(cfg.MTA, cfg.Domains[0])
 	s.msa = &msa.Server{
 		Hostname: cfg.Hostname, Store: s.db, Auth: auth, Submit: submitter{agent}, TLS: s.certs.Server("msa"), Log: log.With("room", "msa"),
 	}
@@ -92,6 +108,7 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	if err = s.startAdmin(&admin.API{DB: s.db, Sessions: sessions{s.imapd}, Level: level, Metrics: s.metrics, Log: log.With("room", "admin")}); err != nil {
 		return nil, err
 	}
+	s.running.Go(func() { s.ended("queue", s.queue.Run()) })
 	return s, s.listen(ctx, cfg)
 }
 
@@ -196,7 +213,10 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}))
 	}
 	// Nothing below can fail: cfg was validated.
-	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.mta.Configure(cfg.MTA, cfg.Domains[0]), s.msa.Configure(cfg.MSA, cfg.Domains[0]))
+	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.dns.Configure(cfg.DNS),
+		s.mta.Configure(cfg.MTA, cfg.Domains[0]), s.msa.Configure(cfg.MSA, cfg.Domains[0]))
+	s.remote.Configure(cfg.MTA)
+	s.queue.Configure(cfg.MTA, cfg.Domains[0])
 	s.imapd.Configure(cfg.IMAPD)
 	s.cfg = cfg
 	return err
@@ -225,6 +245,32 @@ func (s *server) addresses(service string) []net.Addr {
 	return all
 }
 
+// isOurs tells whether the MTA listens at an address, so that mail is never
+// sent to ourselves: at every address of this machine where it listens at all.
+func (s *server) isOurs(a netip.AddrPort) bool {
+	for _, l := range s.addresses("mta") {
+		at, err := netip.ParseAddrPort(l.String())
+		if err != nil || at.Port() != a.Port() {
+			continue
+		}
+		if at.Addr().Unmap() == a.Addr() || at.Addr().IsUnspecified() && isOfThisMachine(a.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOfThisMachine(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addrs, func(have net.Addr) bool {
+		p, err := netip.ParsePrefix(have.String())
+		return err == nil && p.Addr() == a
+	})
+}
+
 // shutdown ends every part in the order in which they need each other. What
 // runs may finish, for 30 seconds.
 func (s *server) shutdown() {
@@ -244,6 +290,9 @@ func (s *server) shutdown() {
 	}
 	if s.imapd != nil {
 		parts.Go(func() { s.ended("imapd", s.imapd.Shutdown(ctx)) })
+	}
+	if s.queue != nil {
+		parts.Go(func() { s.ended("queue", s.queue.Shutdown(ctx)) })
 	}
 	if s.admin != nil {
 		parts.Go(func() { s.ended("admin", s.admin.Shutdown(ctx)) })

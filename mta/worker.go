@@ -1,0 +1,331 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"mailbox/storage"
+)
+
+// A worker takes messages to a destination over one connection, for as long as
+// there are some.
+type worker struct {
+	q        *Queue
+	d        *destination
+	doubtful bool // it counts among Queue.doubtful
+	conn     Connection
+	used     int // transactions of conn
+}
+
+func (w *worker) run() {
+	defer w.leave()
+	for items := w.next(); items != nil; items = w.next() {
+		if !w.send(items) {
+			return
+		}
+		if w.used >= maxReuse {
+			w.hangUp()
+		}
+	}
+}
+
+// hangUp closes the connection, if there is one.
+func (w *worker) hangUp() {
+	if w.conn != nil {
+		w.conn.Close()
+		w.conn = nil
+	}
+}
+
+// leave gives the connection back.
+func (w *worker) leave() {
+	w.hangUp()
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	w.d.active--
+	w.q.open--
+	if w.doubtful {
+		w.q.doubtful--
+	}
+	w.q.ask(w.d)
+	w.q.dispatch()
+}
+
+// next returns recipients of one message to send to, or nil when it is time to
+// leave. An open connection is kept a while for the next message, unless
+// connections are scarce.
+func (w *worker) next() []*item {
+	q, d := w.q, w.d
+	for waited := false; ; waited = true {
+		q.mu.Lock()
+		items := w.take()
+		keep := items == nil && !waited && !q.stopped && w.conn != nil && q.open <= q.config.Load().SendConnections/2
+		if keep {
+			d.idle++
+		}
+		q.mu.Unlock()
+		if !keep {
+			return items
+		}
+		timer := time.NewTimer(idleTime)
+		select {
+		case <-d.wake:
+		case <-timer.C:
+		case <-q.stopping:
+		}
+		timer.Stop()
+		q.mu.Lock()
+		d.idle--
+		q.mu.Unlock()
+	}
+}
+
+// take returns what is ready, if the worker may go on.
+func (w *worker) take() []*item {
+	if w.q.stopped || w.d.until.After(time.Now()) {
+		return nil
+	}
+	items := w.d.ready.take(maxBatch)
+	for _, it := range items {
+		it.state = busy
+	}
+	return items
+}
+
+// send sends one message to some of its recipients and records what became of
+// it. It returns whether the worker may go on.
+func (w *worker) send(items []*item) (goOn bool) {
+	q := w.q
+	defer q.release(items)
+	defer func() {
+		if p := recover(); p != nil {
+			q.panicked(items[0].Message, p)
+			q.put(items, time.Now().Add(q.config.Load().Retry[0]))
+			goOn = false
+		}
+	}()
+	m, blob, err := q.load(items)
+	if err != nil {
+		q.unread(items, err)
+		return true
+	}
+	defer blob.Close() //nolint:errcheck // it was only read
+	began := time.Now()
+	results, v := w.attempt(m)
+	q.settle(m, items, results, began)
+	w.learn(v, results)
+	if v == unreachable {
+		q.giveUp(w.d, results[0].Failure)
+	}
+	return v == works
+}
+
+func (q *Queue) panicked(id storage.QueueID, p any) {
+	q.stats.panics.Add(1)
+	q.Log.Error("panic while sending", "id", id, "panic", p, "stack", string(debug.Stack()))
+}
+
+// A verdict is what an attempt says about the destination.
+type verdict uint8
+
+const (
+	works       verdict = iota
+	breaks              // the connection was lost, or the host wants no more
+	unreachable         // there was no connection
+)
+
+// attempt sends a message, over the open connection where there is one. A
+// connection that was kept and turns out to be dead counts for nothing.
+func (w *worker) attempt(m *Outbound) (results []Result, v verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.q.panicked(m.ID, p)
+			w.hangUp()
+			results, v = refuseAll(m, failed("send", "4.3.0", "internal error")), works
+		}
+	}()
+	if w.d.Here {
+		return w.q.deliverHere(m), works
+	}
+	for {
+		kept := w.conn != nil
+		if !kept {
+			c, err := w.q.Carrier.Connect(w.q.hard, w.d.Destination)
+			if err != nil {
+				return refuseAll(m, asFailure(err)), unreachable
+			}
+			w.conn, w.used = c, 0
+		}
+		results, again := w.conn.Send(w.q.hard, m)
+		via := w.conn.Attempt()
+		for i := range results {
+			results[i].Via = via
+		}
+		if w.used++; again {
+			return results, works
+		}
+		w.hangUp()
+		f := results[0].Failure
+		switch {
+		case kept && f != nil && f.HostDown && !f.Remote && f.Stage == "mail":
+			continue
+		case hostDown(results):
+			return results, breaks
+		}
+		return results, works
+	}
+}
+
+func refuseAll(m *Outbound, f *Failure) []Result {
+	results := make([]Result, len(m.To))
+	fillAll(results, f)
+	return results
+}
+
+// asFailure is the Failure that a Carrier returned.
+func asFailure(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return failed("connect", "4.3.0", "%v", err)
+}
+
+func hostDown(results []Result) bool {
+	return slices.ContainsFunc(results, func(r Result) bool { return r.Failure != nil && r.Failure.HostDown })
+}
+
+// learn notes what an attempt says about the destination.
+func (w *worker) learn(v verdict, results []Result) {
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if v == works {
+		q.believe(w.d, slices.ContainsFunc(results, func(r Result) bool { return r.Failure == nil || r.Failure.Permanent() }))
+		if w.doubtful {
+			w.doubtful = false
+			q.doubtful--
+		}
+	} else {
+		q.doubt(w.d, results[0].Failure)
+	}
+	q.dispatch()
+}
+
+// load reads a message with those of its recipients that are to get it now.
+func (q *Queue) load(items []*item) (*Outbound, *storage.Blob, error) {
+	m, err := q.Store.QueuedMessage(q.hard, items[0].Message)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := make(map[storage.QueuedID]bool, len(items))
+	for _, it := range items {
+		wanted[it.Recipient] = true
+	}
+	out := &Outbound{QueuedMessage: m}
+	out.To = nil
+	for _, r := range m.To {
+		if wanted[r.ID] {
+			out.To = append(out.To, r)
+		}
+	}
+	if len(out.To) == 0 {
+		return nil, nil, storage.ErrNotFound
+	}
+	blob, err := q.Store.OpenBlob(q.hard, m.Blob)
+	if err != nil {
+		return nil, nil, fmt.Errorf("message %d: %w", m.ID, err)
+	}
+	out.Content = sectionAt{blob, m.Skip}
+	return out, blob, nil
+}
+
+// sectionAt is what of a blob goes out.
+type sectionAt struct {
+	blob *storage.Blob
+	skip int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (s sectionAt) ReadAt(p []byte, off int64) (int, error) { return s.blob.ReadAt(p, s.skip+off) }
+
+// release puts items that a worker had where they belong now.
+func (q *Queue) release(items []*item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.absorb()
+	for _, it := range items {
+		if it.state == busy && q.items[it.Recipient] == it {
+			it.state = idle
+			q.place(it)
+		}
+	}
+	q.wake()
+}
+
+// unread says why a message was not read, and has it tried later.
+func (q *Queue) unread(items []*item, err error) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrExpunged) || q.hard.Err() != nil {
+		return // it has left the queue, or we are about to
+	}
+	q.Log.Error("queued message cannot be read", "id", items[0].Message, "err", err)
+	q.put(items, time.Now().Add(time.Minute))
+}
+
+// put makes items due at another time, until the process ends.
+func (q *Queue) put(items []*item, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		it.Due = due
+	}
+}
+
+// giveUp defers all else that is ready for a destination that cannot be
+// reached, for the same reason.
+func (q *Queue) giveUp(d *destination, f *Failure) {
+	for q.hard.Err() == nil {
+		q.mu.Lock()
+		items := d.ready.take(maxBatch)
+		for _, it := range items {
+			it.state = busy
+		}
+		q.mu.Unlock()
+		if items == nil {
+			return
+		}
+		q.giveUpOn(items, f)
+	}
+}
+
+func (q *Queue) giveUpOn(items []*item, f *Failure) {
+	defer q.release(items)
+	began := time.Now()
+	m, blob, err := q.load(items)
+	if err != nil {
+		q.unread(items, err)
+		return
+	}
+	defer blob.Close() //nolint:errcheck // it was only read
+	q.settle(m, items, refuseAll(m, f), began)
+}
+
+// record writes settlements until it succeeds: what happened, happened.
+func (q *Queue) record(list []storage.Settlement) {
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		err := q.Store.Settle(context.WithoutCancel(q.hard), list)
+		if err == nil {
+			return
+		}
+		q.Log.Error("outcome of an attempt cannot be recorded; trying again", "err", err, "recipients", len(list))
+		select {
+		case <-time.After(wait):
+		case <-q.hard.Done():
+			return
+		}
+	}
+}
