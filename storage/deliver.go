@@ -32,8 +32,10 @@ type Target struct {
 // recipients elsewhere, or does nothing at all. Two targets of a message that
 // are one mailbox get one copy. Quotas do not matter: what was accepted is kept.
 // Accounts that were removed meanwhile are left out; ErrNotFound says that
-// nobody else was left, or that all recipients which a message settles are gone.
-// ErrLimit, ErrQueueFull: see Outgoing.
+// nobody else was left, that it was one of them who sends, or that all
+// recipients which a message settles are gone. ErrLimit: see Outgoing.
+// ErrQueueFull: the queue would grow beyond what it may hold; a report that
+// takes the place of what it reports on never does.
 func (db *DB) Deliver(ctx context.Context, list ...*Delivery) error {
 	contents := make([]*content, 0, len(list))
 	err := db.roomInQueue(list)
@@ -66,16 +68,27 @@ func (db *DB) Deliver(ctx context.Context, list ...*Delivery) error {
 }
 
 func (db *DB) roomInQueue(list []*Delivery) error {
-	more := 0
+	more, less := 0, 0
 	for _, d := range list {
 		if d.Queue != nil {
 			more += len(d.Queue.To)
 		}
+		less += d.done()
 	}
-	if more > 0 && db.queue.full(more) {
+	if more > 0 && db.queue.full(more-less) {
 		return ErrQueueFull
 	}
 	return nil
+}
+
+// done is how many recipients leave the queue.
+func (d *Delivery) done() (n int) {
+	for _, s := range d.Settle {
+		if s.Done {
+			n++
+		}
+	}
+	return n
 }
 
 // deliverAll returns how many got the message.

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -35,7 +37,7 @@ type QueueEntry struct {
 	Recipient QueuedID
 	Message   QueueID
 	Sender    string
-	Domain    string    // of the address
+	Domain    string    // of the address, in lower-case A-labels
 	Route     string    // a host that the operator named instead; "" is none
 	Queued    time.Time // accepted, or released where that is later
 	Due       time.Time
@@ -133,6 +135,7 @@ func (t *tx) enqueue(c *content, o *Outgoing, at int64) error {
 	}
 	for _, r := range o.To {
 		_, domain, _ := cutAddress(r.Address)
+		domain = nextDomain(domain)
 		n, err := t.insert(`INSERT INTO queue_recipient (message, address, domain, notify, orcpt, due) VALUES (?, ?, ?, ?, ?, ?)`,
 			id, r.Address, domain, r.Notify, r.ORCPT, due)
 		if err != nil {
@@ -145,6 +148,15 @@ func (t *tx) enqueue(c *content, o *Outgoing, at int64) error {
 	return nil
 }
 
+// nextDomain brings the domain of a recipient to the one form by which the
+// queue knows it: lower-case A-labels, or an address literal.
+func nextDomain(domain string) string {
+	if clean, err := cleanDomain(domain); err == nil {
+		return clean
+	}
+	return strings.ToLower(domain)
+}
+
 const secondsOfDay = 24 * 60 * 60
 
 // countSent adds to what the account has sent today.
@@ -154,8 +166,11 @@ func (t *tx) countSent(o *Outgoing, at int64) error {
 	}
 	day := at / secondsOfDay
 	var n int
-	err := t.queryRow(`INSERT INTO sent (account, day, recipients) VALUES (?, ?, ?)
-		ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients RETURNING recipients`, o.Account, day, len(o.To)).Scan(&n)
+	err := t.queryRow(`INSERT INTO sent (account, day, recipients) SELECT id, ?, ? FROM account WHERE id = ? AND removed = 0
+		ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients RETURNING recipients`, day, len(o.To), o.Account).Scan(&n)
+	if errors.Is(err, ErrNotFound) {
+		return errNoAccount
+	}
 	if err != nil {
 		return err
 	}
@@ -280,6 +295,9 @@ func (db *DB) QueuedMessage(ctx context.Context, id QueueID) (QueuedMessage, err
 	}
 	rows, err := db.readDB.QueryContext(ctx, `SELECT `+recipientColumns+` FROM queue_recipient r `+lastAttempt+` WHERE r.message = ? ORDER BY r.id`, id)
 	m.To, err = collect(rows, err, func(scan func(...any) error) (r QueuedRecipient, err error) { return scanRecipient(scan) })
+	if err == nil && len(m.To) == 0 { // its last recipient left in between
+		err = ErrNotFound
+	}
 	return m, err
 }
 

@@ -11,31 +11,36 @@ import (
 // holds that is set. The zero filter chooses all.
 type QueueFilter struct {
 	Message   QueueID
-	Recipient string // an address
-	Domain    string
+	Recipient string        // an address, in any case
+	Domain    string        // of the recipient, in any case, A-labels or not
 	Account   AccountID     // that submitted the message
 	OlderThan time.Duration // since it was accepted or released
+	Released  bool          // not such as wait for their release time
 	Held      *bool
 }
 
 // where renders the filter as a condition on r and m.
 func (f QueueFilter) where() (string, []any) {
-	cond, args := []string{"1"}, []any(nil)
-	add := func(c string, a any) { cond, args = append(cond, c), append(args, a) }
+	cond, args := []string{"true"}, []any(nil)
+	add := func(c string, a ...any) { cond, args = append(cond, c), append(args, a...) }
 	if f.Message != 0 {
 		add("r.message = ?", f.Message)
 	}
 	if f.Recipient != "" {
-		add("lower(r.address) = ?", strings.ToLower(f.Recipient))
+		local, domain, _ := cutAddress(f.Recipient)
+		add("lower(r.address) IN (lower(?), lower(?))", f.Recipient, local+"@"+nextDomain(domain))
 	}
 	if f.Domain != "" {
-		add("r.domain = ?", strings.ToLower(f.Domain))
+		add("r.domain = ?", nextDomain(f.Domain))
 	}
 	if f.Account != 0 {
 		add("m.account = ?", f.Account)
 	}
 	if f.OlderThan != 0 {
 		add("max(m.queued, m.release) <= ?", time.Now().Add(-f.OlderThan).Unix())
+	}
+	if f.Released {
+		add("m.release <= ?", now())
 	}
 	if f.Held != nil {
 		add("r.held = ?", *f.Held)
@@ -65,9 +70,9 @@ func (db *DB) Queue(ctx context.Context, f QueueFilter, limit int) ([]QueueRow, 
 
 // A QueueAction is what the operator wants of recipients: one of its fields.
 type QueueAction struct {
-	Retry bool    // try now
+	Retry bool    // try now, also before the release time; what is held stays held
 	Hold  bool    // do not try
-	Free  bool    // undo Hold
+	Free  bool    // undo Hold; the release time stands
 	Drop  bool    // forget, without a report
 	Route *string // send there instead of to the domain's own hosts; "" undoes it
 }

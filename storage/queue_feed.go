@@ -46,7 +46,8 @@ func (f *queueFeed) size() int {
 	return len(f.there)
 }
 
-func (f *queueFeed) full(more int) bool { return f.size()+more > maxQueue }
+// full tells whether there is no place for more recipients.
+func (f *queueFeed) full(more int) bool { return more > 0 && f.size()+more > maxQueue }
 
 // WatchQueue returns a channel that has a value after the queue has changed.
 // From now on QueueChanges gathers what changed. There is one watcher.

@@ -63,6 +63,13 @@ var invariants = []string{
 	`SELECT 'email ' || e.id, 'has ' || e.size || ' bytes, its blob ' || b.size FROM email e JOIN blob b ON b.id = e.blob WHERE b.size <> e.size`,
 	`SELECT 'blob ' || b.id, 'is named by nothing' FROM blob b WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.blob = b.id)
 		AND NOT EXISTS (SELECT 1 FROM queue_message q WHERE q.blob = b.id)`,
+	`SELECT 'queued message ' || q.id, 'has no recipient' FROM queue_message q
+		WHERE NOT EXISTS (SELECT 1 FROM queue_recipient r WHERE r.message = q.id)`,
+	`SELECT 'queued message ' || q.id, 'has ' || q.size || ' bytes behind ' || q.skip || ', its blob ' || b.size
+		FROM queue_message q JOIN blob b ON b.id = q.blob WHERE q.skip < 0 OR q.size < 0 OR q.skip + q.size <> b.size`,
+	`SELECT 'queued recipient ' || r.id, 'counts ' || r.attempts || ' attempts and has ' || count(a.number) || ' up to number ' || coalesce(max(a.number), 0)
+		FROM queue_recipient r LEFT JOIN queue_attempt a ON a.recipient = r.id GROUP BY r.id
+		HAVING count(a.number) <> r.attempts OR coalesce(max(a.number), 0) <> r.attempts`,
 	`SELECT 'address ' || d.address, 'leads nowhere' FROM address d WHERE d.account IS NULL
 		AND NOT EXISTS (SELECT 1 FROM alias_target t WHERE t.address = d.address)`,
 }
