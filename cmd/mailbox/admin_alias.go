@@ -18,9 +18,12 @@ func newAliasCommand(o *options) *cobra.Command {
 		say(c, "Mail for %s goes to %s.", args[0], strings.Join(args[1:], ", "))
 		return nil
 	})
-	add.Long = `Let mail for an address go to others. Targets are users or other aliases here.
-"@example.org" catches what nobody else at the domain has.`
-	add.Example = "  mailbox admin alias add info@example.org alice@example.org bob@example.org\n  mailbox admin alias add @example.org alice@example.org"
+	add.Long = `Let mail for an address go to others. Targets are users or other aliases here,
+or addresses elsewhere, to which the mail is forwarded. "@example.org" catches
+what nobody else at the domain has.`
+	add.Example = `  mailbox admin alias add info@example.org alice@example.org bob@example.org
+  mailbox admin alias add away@example.org alice@elsewhere.example
+  mailbox admin alias add @example.org alice@example.org`
 	list := newCommand("list", "List the aliases", cobra.NoArgs, func(c *cobra.Command, args []string) error {
 		var all []admin.Alias
 		if err := o.ask(c, "alias/list", admin.None{}, &all); err != nil {

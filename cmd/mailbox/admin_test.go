@@ -65,7 +65,9 @@ func TestAdmin(t *testing.T) {
 
 			s.run("", "admin", "alias", "add", "info@home.example", "carol@home.example", "alice@home.example")
 			has("info@home.example", "admin", "alias", "list")
-			fails("forwards nothing", "admin", "alias", "add", "out@home.example", "x@elsewhere.example")
+			s.run("", "admin", "alias", "add", "out@home.example", "x@elsewhere.example")
+			has("x@elsewhere.example", "admin", "alias", "list")
+			fails("not among the domains", "admin", "alias", "add", "out@elsewhere.example", "alice@home.example")
 			s.run("", "admin", "alias", "remove", "info@home.example")
 			fails("not found", "admin", "alias", "remove", "info@home.example")
 
