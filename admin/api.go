@@ -60,6 +60,13 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "mailbox/list", a.mailboxList)
 	handle(mux, a, "session/list", a.sessionList)
 	handle(mux, a, "session/kill", a.sessionKill)
+	handle(mux, a, "queue/list", a.queueList)
+	handle(mux, a, "queue/show", a.queueShow)
+	handle(mux, a, "queue/retry", a.queueRetry)
+	handle(mux, a, "queue/hold", a.queueHold)
+	handle(mux, a, "queue/release", a.queueRelease)
+	handle(mux, a, "queue/drop", a.queueDrop)
+	handle(mux, a, "queue/route", a.queueRoute)
 	handle(mux, a, "log-level", a.logLevel)
 	handle(mux, a, "verify", a.verify)
 	if a.Metrics != nil {
