@@ -20,9 +20,9 @@ import (
 )
 
 func newAdminCommand(o *options) *cobra.Command {
-	c := newGroup("admin", "Manage users, aliases and sessions",
-		newUserCommand(o), newAliasCommand(o), newMailboxCommand(o), newSessionCommand(o), newLogLevelCommand(o))
-	c.Long = `Manage users, aliases and sessions.
+	c := newGroup("admin", "Manage users, aliases, sessions and the queue",
+		newUserCommand(o), newAliasCommand(o), newMailboxCommand(o), newSessionCommand(o), newQueueCommand(o), newLogLevelCommand(o))
+	c.Long = `Manage users, aliases, sessions and the queue.
 
 The commands ask the running server over its socket. Where none runs they do
 the same on its data directory. They need the configuration, and the rights of
