@@ -69,7 +69,7 @@ func (q *Queue) fileHere(ctx context.Context, m *Outbound, message *Message, rem
 		message.Queue.Skip, message.Queue.UTF8, message.Queue.RequireTLS = int64(len(returnPath)), m.UTF8, m.RequireTLS
 	}
 	if len(told) > 0 {
-		if message.Report, err = q.reportMessage(told, m); err != nil {
+		if message.Report, err = q.reportMessage(ctx, told, m); err != nil {
 			q.Log.Warn("sender is not told of the delivery", "id", m.ID, "from", m.Sender, "err", err)
 		} else {
 			defer message.Report.Close() //nolint:errcheck // its bytes are stored or not wanted

@@ -187,29 +187,29 @@ func (q *Queue) absorb() {
 	}
 }
 
-// note takes in where a recipient stands now.
+// note takes in where a recipient stands now. If no worker has it and it was
+// known, the operator has done something, and wants to see what comes of it.
 func (q *Queue) note(e *storage.QueueEntry) {
 	it := q.items[e.Recipient]
-	if e.Gone {
+	switch {
+	case e.Gone:
 		if it != nil {
 			q.unplace(it)
 			delete(q.items, e.Recipient)
 		}
-		return
-	}
-	if it == nil {
-		it = &item{at: -1}
+	case it == nil:
+		it = &item{QueueEntry: *e, at: -1}
 		q.items[e.Recipient] = it
-	}
-	sooner := e.Due.Before(it.Due) // only the operator can have done that
-	it.QueueEntry = *e
-	if it.state == busy {
-		return
-	}
-	q.place(it)
-	if sooner && it.state == ready {
-		it.dest.until, it.dest.failures = time.Time{}, 0
-		q.ask(it.dest)
+		q.place(it)
+	case it.state == busy:
+		it.QueueEntry = *e
+	default:
+		it.QueueEntry = *e
+		q.place(it)
+		if it.state == ready {
+			it.dest.until, it.dest.failures = time.Time{}, 0
+			q.ask(it.dest)
+		}
 	}
 }
 

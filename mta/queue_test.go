@@ -358,16 +358,17 @@ func TestQueueOperator(t *testing.T) {
 			t.Fatalf("%d attempts", attempts)
 		}
 		act(storage.QueueAction{Retry: true}) // although the destination is left alone
-		if attempts != 2 {
-			t.Fatalf("%d attempts after a retry", attempts)
+		act(storage.QueueAction{Retry: true})
+		if attempts != 3 {
+			t.Fatalf("%d attempts after two retries", attempts)
 		}
 		act(storage.QueueAction{Hold: true})
 		time.Sleep(24 * time.Hour)
-		if attempts != 2 {
+		if attempts != 3 {
 			t.Fatalf("%d attempts while on hold", attempts)
 		}
 		act(storage.QueueAction{Free: true})
-		if attempts != 3 {
+		if attempts != 4 {
 			t.Fatalf("%d attempts after the hold", attempts)
 		}
 		smarthost := "smart.example:587"

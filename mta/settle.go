@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -148,23 +149,17 @@ func (s *settling) log(outcome string, e *storage.QueueEntry, r storage.QueuedRe
 }
 
 // report tells the sender of a message what became of it, and records it in
-// the same transaction. An error says that neither was done, and that it would
-// not be another time.
+// the same transaction. It tries until it can. An error says that neither was
+// done: there is nobody to tell, or no room for it in the queue.
 func (q *Queue) report(fates []Fate, m *Outbound, settle []storage.Settlement) error {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		message, err := q.reportMessage(fates, m)
-		if err != nil {
-			return err
-		}
-		message.Settle = settle
-		_, err = q.Deliver.Deliver(context.WithoutCancel(q.hard), message)
-		message.Close() //nolint:errcheck // its bytes are stored or not wanted
-		var refused *smtpd.Status
+		err := q.tryReport(fates, m, settle)
 		if err == nil {
 			q.stats.reports.Add(1)
 			return nil
 		}
-		if errors.As(err, &refused) && refused.Code >= 500 {
+		var refused *smtpd.Status
+		if errors.As(err, &refused) && refused.Code >= 500 || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrQueueFull) {
 			return err
 		}
 		q.Log.Error("report cannot be filed; trying again", "id", m.ID, "err", err)
@@ -176,33 +171,53 @@ func (q *Queue) report(fates []Fate, m *Outbound, settle []storage.Settlement) e
 	}
 }
 
+func (q *Queue) tryReport(fates []Fate, m *Outbound, settle []storage.Settlement) error {
+	ctx := context.WithoutCancel(q.hard)
+	message, err := q.reportMessage(ctx, fates, m)
+	if err != nil {
+		return err
+	}
+	defer message.Close() //nolint:errcheck // its bytes are stored or not wanted
+	message.Settle = settle
+	_, err = q.Deliver.Deliver(ctx, message)
+	return err
+}
+
 // reportMessage makes the message that tells a sender of fates.
-func (q *Queue) reportMessage(fates []Fate, m *Outbound) (*Message, error) {
+func (q *Queue) reportMessage(ctx context.Context, fates []Fate, m *Outbound) (*Message, error) {
+	to, err := q.Store.Resolve(ctx, m.Sender)
+	if errors.Is(err, storage.ErrForeign) {
+		to.Remote, err = []string{m.Sender}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sender %s: %w", m.Sender, err)
+	}
 	r := Report{
 		Hostname: q.Hostname, Author: "postmaster@" + *q.postmaster.Load(), At: time.Now(),
 		Message: &m.QueuedMessage, Content: m.Content, Fates: fates,
 	}
-	message := &Message{}
-	to, err := q.Store.Resolve(context.WithoutCancel(q.hard), m.Sender)
-	switch {
-	case errors.Is(err, storage.ErrForeign):
-		to.Remote = []string{m.Sender}
-	case err != nil:
-		return nil, err
-	}
-	message.To = to.Local
-	spool := q.Store.NewSpool()
-	if _, err := r.WriteTo(spool); err != nil {
-		spool.Discard()
-		return nil, err
-	}
 	returnPath := smtpd.Trace{}.ReturnPath()
-	if message.Spooled, err = spool.Finish(returnPath); err != nil {
+	spooled, err := q.spool(&r, returnPath)
+	if err != nil { // whoever cannot get the message back hears of it all the same
+		r.Content = nil
+		spooled, err = q.spool(&r, returnPath)
+	}
+	if err != nil {
 		return nil, err
 	}
+	message := &Message{Spooled: spooled, To: to.Local}
 	if len(to.Remote) > 0 {
 		message.Queue = forward("", to.Remote)
 		message.Queue.Skip, message.Queue.UTF8 = int64(len(returnPath)), r.UTF8()
 	}
 	return message, nil
+}
+
+func (q *Queue) spool(r *Report, returnPath []byte) (*storage.Spooled, error) {
+	spool := q.Store.NewSpool()
+	if _, err := r.WriteTo(spool); err != nil {
+		spool.Discard()
+		return nil, err
+	}
+	return spool.Finish(returnPath)
 }
