@@ -41,8 +41,10 @@ type DB struct {
 	indexes *indexes
 	feed    *feed
 	queue   *queueFeed
-	domains atomic.Pointer[domains]
-	panics  atomic.Int64
+
+	explained explanations
+	domains   atomic.Pointer[domains]
+	panics    atomic.Int64
 
 	background sync.WaitGroup
 	cancel     context.CancelFunc
@@ -71,7 +73,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}, queue: newQueueFeed()}
+	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}, queue: newQueueFeed(),
+		explained: explanations{ready: make(chan struct{}, 1)}}
 	if err := db.open(ctx, o); err != nil {
 		db.closeFiles()
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
@@ -164,7 +167,7 @@ func (db *DB) Close() error {
 		db.cancel()
 	}
 	db.background.Wait()
-	return db.closeFiles()
+	return errors.Join(db.writeExplanations(context.Background()), db.closeFiles())
 }
 
 func (db *DB) closeFiles() error {

@@ -26,6 +26,7 @@ type Target struct {
 	Mailbox  string // where it is missing, INBOX gets the message
 	Flags    Flags
 	Keywords []string
+	Met      []string // whose mail this is, for Acquainted; none where it is not to be trusted
 }
 
 // Deliver files each message for all of its targets and queues it for all its
@@ -131,6 +132,9 @@ func (t *tx) deliver(c *content, target Target) error {
 		b, err = t.openNamed(target.Account, "INBOX")
 	}
 	if err != nil {
+		return err
+	}
+	if err := t.meet(target.Account, target.Met, now()); err != nil {
 		return err
 	}
 	email, err := c.email(t, a)

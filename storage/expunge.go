@@ -109,6 +109,7 @@ func (t *tx) sweepAccount(id AccountID) (done bool, err error) {
 	for _, q := range []string{
 		`DELETE FROM mailbox WHERE account = ?`,
 		`DELETE FROM expunged WHERE account = ?`,
+		`DELETE FROM acquaintance WHERE account = ?`,
 		`DELETE FROM account WHERE id = ? AND removed = 1`,
 	} {
 		if err := t.exec(q, id); err != nil {

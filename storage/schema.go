@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1, schema2}
+var migrations = [...]string{schema1, schema2, schema3}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -212,4 +212,53 @@ CREATE TABLE sent (
 	recipients INTEGER NOT NULL,
 	PRIMARY KEY (account, day)
 ) STRICT, WITHOUT ROWID;
+`
+
+// schema3 is what is known of senders, and how we vouch for our own mail.
+const schema3 = `
+-- A key that signs (RFC 6376); private is PKCS #8 in PEM. signs is since when, 0
+-- means not yet; retired is since when it does not any more, 0 means it does.
+CREATE TABLE dkim_key (
+	id        INTEGER PRIMARY KEY AUTOINCREMENT,
+	domain    TEXT NOT NULL,
+	selector  TEXT NOT NULL,
+	algorithm TEXT NOT NULL,
+	private   BLOB NOT NULL,
+	created   INTEGER NOT NULL,
+	signs     INTEGER NOT NULL DEFAULT 0,
+	retired   INTEGER NOT NULL DEFAULT 0,
+	UNIQUE (domain, selector)
+) STRICT;
+
+-- What the operator wants done with mail of a sender: an address or a domain.
+CREATE TABLE sender_policy (
+	sender  TEXT PRIMARY KEY,
+	action  TEXT NOT NULL,
+	note    TEXT NOT NULL,
+	created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Whose mail an account has had: "from bob@example.org", "list news.example.org example.org".
+CREATE TABLE acquaintance (
+	account  INTEGER NOT NULL REFERENCES account(id),
+	who      TEXT NOT NULL,
+	messages INTEGER NOT NULL,
+	last     INTEGER NOT NULL,
+	PRIMARY KEY (account, who)
+) STRICT, WITHOUT ROWID;
+
+-- What became of a message that a peer brought, and why; checks is JSON, at is in milliseconds.
+CREATE TABLE explanation (
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	at         INTEGER NOT NULL,
+	trace      TEXT NOT NULL,
+	message_id TEXT NOT NULL,
+	sender     TEXT NOT NULL,
+	recipients TEXT NOT NULL,
+	peer       TEXT NOT NULL,
+	outcome    TEXT NOT NULL,
+	checks     TEXT NOT NULL
+) STRICT;
+CREATE INDEX explanation_trace ON explanation (trace);
+CREATE INDEX explanation_message_id ON explanation (message_id);
 `

@@ -1,0 +1,134 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A SenderPolicy is what the operator wants done with mail of a sender,
+// whatever the checks say.
+type SenderPolicy struct {
+	Sender  string // an address, or a domain, for which its subdomains count too
+	Action  string // "accept", "junk" or "reject"
+	Note    string // why
+	Created time.Time
+}
+
+// SetSenderPolicy adds or replaces a policy. ErrInvalid: sender is neither an
+// address nor a domain, or there is no such action.
+func (db *DB) SetSenderPolicy(ctx context.Context, p SenderPolicy) error {
+	sender, err := cleanSender(p.Sender)
+	if err != nil {
+		return err
+	}
+	switch p.Action {
+	case "accept", "junk", "reject":
+	default:
+		return fmt.Errorf("action %q is none of accept, junk, reject: %w", p.Action, ErrInvalid)
+	}
+	return db.writer.do(ctx, func(t *tx) error {
+		return t.exec(`INSERT INTO sender_policy (sender, action, note, created) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET action = excluded.action, note = excluded.note`, sender, p.Action, p.Note, now())
+	})
+}
+
+func cleanSender(s string) (string, error) {
+	if strings.Contains(s, "@") {
+		return ParseAddress(s)
+	}
+	return cleanDomain(s)
+}
+
+// RemoveSenderPolicy forgets one. ErrNotFound: there is none.
+func (db *DB) RemoveSenderPolicy(ctx context.Context, sender string) error {
+	sender, err := cleanSender(sender)
+	if err != nil {
+		return err
+	}
+	return db.writer.do(ctx, func(t *tx) error {
+		n, err := t.affected(`DELETE FROM sender_policy WHERE sender = ?`, sender)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("policy for %s: %w", sender, ErrNotFound)
+		}
+		return err
+	})
+}
+
+// SenderPolicies returns all policies.
+func (db *DB) SenderPolicies(ctx context.Context) ([]SenderPolicy, error) {
+	rows, err := db.readDB.QueryContext(ctx, `SELECT sender, action, note, created FROM sender_policy ORDER BY sender`)
+	return collect(rows, err, func(scan func(...any) error) (p SenderPolicy, err error) {
+		var created int64
+		err = scan(&p.Sender, &p.Action, &p.Note, &created)
+		p.Created = time.Unix(created, 0)
+		return p, err
+	})
+}
+
+// SenderPolicy returns the action for mail of an address: that of the address,
+// else that of its domain or of the nearest one above. "" means that there is none.
+func (db *DB) SenderPolicy(ctx context.Context, address string) (action string, err error) {
+	clean, err := ParseAddress(address)
+	if err != nil {
+		return "", nil //nolint:nilerr // such a sender has no policy
+	}
+	_, domain, _ := cutAddress(clean)
+	for _, sender := range append([]string{clean}, andAbove(domain)...) {
+		err := db.readDB.QueryRowContext(ctx, `SELECT action FROM sender_policy WHERE sender = ?`, sender).Scan(&action)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return action, classify(err)
+		}
+	}
+	return "", nil
+}
+
+// andAbove are a domain and those above it, at most ten, the nearest first.
+func andAbove(domain string) []string {
+	var list []string
+	for len(list) < 10 {
+		list = append(list, domain)
+		_, up, ok := strings.Cut(domain, ".")
+		if !ok {
+			break
+		}
+		domain = up
+	}
+	return list
+}
+
+// maxAcquaintances is how many of them an account may have for long; those not
+// seen for the longest time are forgotten.
+const maxAcquaintances = 10_000
+
+// meet notes whose mail an account has had.
+func (t *tx) meet(account AccountID, who []string, at int64) error {
+	for _, w := range who {
+		err := t.exec(`INSERT INTO acquaintance (account, who, messages, last) VALUES (?, ?, 1, ?)
+			ON CONFLICT DO UPDATE SET messages = messages + 1, last = excluded.last`, account, w, at)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetAcquaintances leaves every account those that it met last.
+func (t *tx) forgetAcquaintances() error {
+	rows, err := t.query(`SELECT account FROM acquaintance GROUP BY account HAVING count(*) > ?`, maxAcquaintances)
+	accounts, err := collect(rows, err, func(scan func(...any) error) (a AccountID, err error) { return a, scan(&a) })
+	for _, a := range accounts {
+		err = errors.Join(err, t.exec(`DELETE FROM acquaintance WHERE account = ?1 AND who IN
+			(SELECT who FROM acquaintance WHERE account = ?1 ORDER BY last DESC LIMIT -1 OFFSET ?2)`, a, maxAcquaintances))
+	}
+	return err
+}
+
+// Acquainted tells how many messages an account has had from someone.
+func (db *DB) Acquainted(ctx context.Context, account AccountID, who string) (messages int, err error) {
+	err = db.readDB.QueryRowContext(ctx, `SELECT coalesce(max(messages), 0) FROM acquaintance WHERE account = ? AND who = ?`, account, who).Scan(&messages)
+	return messages, classify(err)
+}
