@@ -173,34 +173,40 @@ func (c *Checker) judge(ctx context.Context, p *policy, r *Results) DMARC {
 }
 
 // checkDMARC judges a message by what its authors' domains want. One that has
-// not exactly one author domain fails; what becomes of it is the strictest
-// that one of the domains wants that it failed for, and at least quarantine
-// where not even RFC 5322 allows such a From.
+// not exactly one author domain fails. What becomes of it then is the strictest
+// that one of its domains wants: where From is sound and names several, of
+// those that it failed for; where it is not even sound, of all of them, and at
+// least quarantine.
 func (c *Checker) checkDMARC(ctx context.Context, a authors, policies []policy, r *Results) DMARC {
-	var all []DMARC
-	for i := range policies {
-		all = append(all, c.judge(ctx, &policies[i], r))
+	if a.broken != "" {
+		d := DMARC{Result: Fail, Reason: a.broken, Disposition: DispositionQuarantine}
+		for _, p := range policies {
+			d.add(p.record, p.wants, p.rules.milden(p.wants, rand.IntN(100)))
+		}
+		return d
 	}
-	if a.broken == "" && len(a.domains) == 1 {
-		d := all[0]
+	if len(policies) == 1 {
+		d := c.judge(ctx, &policies[0], r)
 		if d.Disposition != DispositionNone && r.ARC.vouches(d.Domain) {
 			d.Disposition, d.Reason = DispositionNone, "trusted ARC chain"
 		}
 		return d
 	}
-	d := DMARC{Result: Fail, Reason: a.broken}
-	if a.broken == "" {
-		d.Reason = "From names several domains"
-	} else {
-		d.Disposition = DispositionQuarantine
-	}
-	for _, one := range all {
-		if one.Result == Fail && one.Policy >= d.Policy {
-			d.Policy, d.Record = one.Policy, one.Record
+	d := DMARC{Result: Fail, Reason: "From names several domains"}
+	for i := range policies {
+		if one := c.judge(ctx, &policies[i], r); one.Result == Fail {
+			d.add(one.Record, one.Policy, one.Disposition)
 		}
-		d.Disposition = max(d.Disposition, one.Disposition)
 	}
 	return d
+}
+
+// add makes the strictest of what was wanted and of what one more domain wants.
+func (d *DMARC) add(record string, wants, disposition Disposition) {
+	if wants > d.Policy || d.Record == "" {
+		d.Record, d.Policy = record, wants
+	}
+	d.Disposition = max(d.Disposition, disposition)
 }
 
 // describe returns the details of the result as a comment of RFC 8601.

@@ -3,6 +3,7 @@ package mailauth
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"net/netip"
 	"strings"
 	"testing"
@@ -29,9 +30,12 @@ func newChecker(tb testing.TB, zone string) (*Checker, *dnstest.Server) {
 
 // split parts a message, whose lines may end in LF alone, into header and body.
 func split(text string) (message.Header, string) {
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
-	head, body, _ := strings.Cut(text, "\r\n\r\n")
+	head, body, _ := strings.Cut(crlf(text), "\r\n\r\n")
 	return message.ParseHeader([]byte(strings.TrimSuffix(head, "\r\n") + "\r\n")), body
+}
+
+func crlf(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
 }
 
 var stranger = Peer{Addr: netip.MustParseAddr("192.0.2.99"), Helo: "stranger.example", MailFrom: "x@stranger.example"}
@@ -56,7 +60,7 @@ func sign(tb testing.TB, text string, keys ...Key) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return string(fields) + strings.ReplaceAll(text, "\n", "\r\n")
+	return string(fields) + crlf(text)
 }
 
 // published returns the zone that has the public halves of keys.
@@ -98,4 +102,13 @@ func remove(h message.Header, fields []message.Field) message.Header {
 		}
 	}
 	return kept
+}
+
+func rsaKey(tb testing.TB, k Key) *rsa.PrivateKey {
+	tb.Helper()
+	key, ok := k.Private.(*rsa.PrivateKey)
+	if !ok {
+		tb.Fatalf("%T is no RSA key", k.Private)
+	}
+	return key
 }

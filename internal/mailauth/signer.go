@@ -61,12 +61,15 @@ func (s *Signer) Sign(header message.Header, body io.Reader) ([]byte, error) {
 	return fields, nil
 }
 
+// maxOfName bounds the fields of one name that are signed.
+const maxOfName = 20
+
 // toSign lists the names of the fields to sign, each as often as there are
 // such fields, and the oversigned ones once more.
 func (d *digest) toSign() []string {
 	var names []string
 	add := func(name string, more int) {
-		for range len(d.named[strings.ToLower(name)]) + more {
+		for range min(len(d.named[strings.ToLower(name)])+more, maxOfName) {
 			names = append(names, name)
 		}
 	}
