@@ -23,6 +23,9 @@ type Message struct {
 	Queue    *storage.Outgoing    // recipients elsewhere; nil where there are none
 	Settle   []storage.Settlement // of the queue
 	Report   *Message             // on this one, in the same transaction; nil where there is none
+
+	Suspect map[storage.AccountID]bool // for whom it is junk because of who sent it
+	Met     []string                   // who sent it, for storage.Acquainted
 }
 
 // A Scorer says whether a message is junk for an account. An error
@@ -72,6 +75,8 @@ type Agent struct {
 	Filter Filter
 }
 
+const junkMailbox = "Junk"
+
 // refusedKeyword marks a message that its recipient's filter refused when it
 // was accepted for others.
 const refusedKeyword = "$Refused"
@@ -114,10 +119,14 @@ func (a *Agent) plan(ctx context.Context, m *Message) (*storage.Delivery, []Outc
 		outcomes[i] = Outcome{Recipient: to, Refused: d.Refuse}
 		if d.Refuse != "" {
 			refused++
-			d = Decision{File: []Filing{{Mailbox: "Junk", Keywords: []string{refusedKeyword}}}}
+			d = Decision{File: []Filing{{Mailbox: junkMailbox, Keywords: []string{refusedKeyword}}}}
 		}
 		for _, f := range d.File {
-			targets[i] = append(targets[i], storage.Target{Account: to.Account, Mailbox: f.Mailbox, Flags: f.Flags, Keywords: f.Keywords})
+			target := storage.Target{Account: to.Account, Mailbox: f.Mailbox, Flags: f.Flags, Keywords: f.Keywords}
+			if f.Mailbox != junkMailbox {
+				target.Met = m.Met
+			}
+			targets[i] = append(targets[i], target)
 			outcomes[i].Filed = append(outcomes[i].Filed, f.Mailbox)
 		}
 	}
@@ -146,14 +155,14 @@ func (a *Agent) decide(ctx context.Context, m *Message, to storage.Recipient) (D
 	if err != nil {
 		return d, err
 	}
-	if a.Junk != nil {
-		junk, err := a.Junk.Junk(ctx, m, to)
-		if err != nil {
+	junk := m.Suspect[to.Account]
+	if a.Junk != nil && !junk {
+		if junk, err = a.Junk.Junk(ctx, m, to); err != nil {
 			return d, fmt.Errorf("junk: %w", err)
 		}
-		if junk {
-			mailbox = "Junk"
-		}
+	}
+	if junk {
+		mailbox = junkMailbox
 	}
 	d.File = []Filing{{Mailbox: mailbox}}
 	return d, nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"mailbox/storage"
 )
 
 // Config is the section [mta] of the configuration. Sizes are octets, durations
@@ -21,6 +23,9 @@ type Config struct {
 	PerAddress    int           `toml:"per_address"`    // at a time, from one address
 	PerNetwork    int           `toml:"per_network"`    // at a time, from one IPv6 /64
 	Proxies       []string      `toml:"proxies"`        // networks whose connections begin with a PROXY header
+
+	TrustedSealers []string `toml:"trusted_sealers"` // domains whose ARC seals are believed
+	Blocklists     []string `toml:"blocklists"`      // zones of DNS blocklists (RFC 5782)
 
 	PrivateDestinations bool            `toml:"private_destinations"` // hosts of others may have loopback, private or link-local addresses
 	Retry               []time.Duration `toml:"retry"`                // waits between attempts; the last one repeats
@@ -72,6 +77,16 @@ func (c Config) Validate() error {
 	}
 	if c.GreetDelay < 0 || c.GreetDelay > time.Minute {
 		bad("greet_delay: %s is not between 0s and 1m; senders wait 5m at most (RFC 5321 section 4.5.3.2.1)", c.GreetDelay)
+	}
+	for _, list := range []struct {
+		key   string
+		names []string
+	}{{"trusted_sealers", c.TrustedSealers}, {"blocklists", c.Blocklists}} {
+		for _, name := range list.names {
+			if _, err := storage.ParseAddress("x@" + name); err != nil {
+				bad("%s: %q is not a domain", list.key, name)
+			}
+		}
 	}
 	if _, err := prefixes(c.Proxies); err != nil {
 		bad("proxies: %w", err)

@@ -11,7 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailbox/internal/dns"
 	"mailbox/internal/listen"
+	"mailbox/internal/mailauth"
 	"mailbox/internal/smtpd"
 	"mailbox/storage"
 )
@@ -33,6 +35,9 @@ type Message struct {
 	Queue  *storage.Outgoing    // for addresses elsewhere; nil where there are none
 	Settle []storage.Settlement // what is recorded in the same transaction
 	Report *Message             // about this one, in the same transaction; nil where there is none
+
+	Suspect map[storage.AccountID]bool // whose Junk it goes to, because of who sent it
+	Met     []string                   // who sent it, for storage.Acquainted; not told of suspect ones
 }
 
 // Server is the inbound MTA. Hostname, Store and Deliver must be set; none of
@@ -41,14 +46,23 @@ type Server struct {
 	Hostname string
 	Store    *storage.DB
 	Deliver  Deliverer
-	TLS      *tls.Config  // nil means no STARTTLS
-	Log      *slog.Logger // nil means slog.Default()
+	DNS      *dns.Resolver // to find out who sends; nil means that nobody asks
+	TLS      *tls.Config   // nil means no STARTTLS
+	Log      *slog.Logger  // nil means slog.Default()
 
 	once    sync.Once
 	smtp    smtpd.Server
 	limiter *listen.Limiter
 	proxies atomic.Pointer[[]netip.Prefix]
+	checks  atomic.Pointer[checks]
+	lists   Blocklists
 	stats   counters
+}
+
+// checks are how senders are looked into.
+type checks struct {
+	who        *mailauth.Checker // nil: not at all
+	blocklists []string
 }
 
 // counters count what happened since the start of the process.
@@ -88,6 +102,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		}
 		s.limiter = listen.NewLimiter(listen.Limits{})
 		s.smtp.Log = s.Log
+		s.lists.DNS, s.lists.Log = s.DNS, s.Log
 		s.smtp.NewSession = func(conn *smtpd.Conn) smtpd.Session { return &session{s: s, conn: conn} }
 	})
 	nets, err := prefixes(c.Proxies)
@@ -95,6 +110,11 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		return err
 	}
 	s.proxies.Store(&nets)
+	how := &checks{blocklists: c.Blocklists}
+	if s.DNS != nil {
+		how.who = &mailauth.Checker{DNS: s.DNS, Hostname: s.Hostname, TrustedSealers: c.TrustedSealers, Log: s.Log}
+	}
+	s.checks.Store(how)
 	s.limiter.Set(listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: c.PerNetwork})
 	s.smtp.Configure(smtpd.Config{
 		Hostname: s.Hostname, Postmaster: postmaster, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,

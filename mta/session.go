@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,15 +9,19 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"mailbox/internal/message"
 	"mailbox/internal/smtpd"
 	"mailbox/storage"
 )
 
-// maxHops is how many Received fields a message may have that is no loop.
-const maxHops = 100
+const (
+	maxHops = 100     // Received fields of a message that is no loop
+	maxHead = 1 << 20 // octets of a header in which fields are looked for
+)
 
 // A session judges the mail of one peer.
 type session struct {
@@ -24,16 +29,22 @@ type session struct {
 	conn *smtpd.Conn
 	size int64 // declared for the transaction
 
-	mu sync.Mutex // Data may run beside what follows an aborted transaction
-	to map[string]storage.Resolved
+	mu      sync.Mutex // Data may run beside what follows an aborted transaction
+	to      map[string]storage.Resolved
+	inquiry *inquiry // nil where nothing is asked
 }
 
-// Mail implements smtpd.Session.
-func (t *session) Mail(_ context.Context, m smtpd.Mail) error {
+// Mail implements smtpd.Session. What can be found out about the sender begins.
+func (t *session) Mail(ctx context.Context, m smtpd.Mail) error {
 	t.size = m.Size
+	next := t.inquire(ctx, m)
 	t.mu.Lock()
-	t.to = map[string]storage.Resolved{}
+	last := t.inquiry
+	t.to, t.inquiry = map[string]storage.Resolved{}, next
 	t.mu.Unlock()
+	if last != nil {
+		last.end()
+	}
 	return nil
 }
 
@@ -82,28 +93,35 @@ func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error
 	began := time.Now()
 	id := rand.Text()[:16]
 	log := t.conn.Log().With("id", id, "from", e.From, "to", addresses(e.To))
-	m := t.message(e)
-	filed, err := t.take(ctx, m, smtpd.Trace{
+	m, asked := t.message(e)
+	defer asked.end()
+	x := &storage.Explanation{At: began, Trace: id, Sender: e.From, Recipients: addresses(e.To), Peer: t.conn.Addr().String()}
+	filed, err := t.take(ctx, m, asked, smtpd.Trace{
 		Envelope: e, From: t.conn.Addr(), TLS: t.conn.TLS(), Hostname: t.s.Hostname, ID: id, At: began,
 	}, r)
 	attrs := []any{slog.Float64("ms", float64(time.Since(began).Microseconds())/1000), slog.Bool("tls", t.conn.TLS() != nil)}
 	if m.Spooled != nil {
+		x.MessageID = m.Message.MessageID
 		attrs = append(attrs, slog.Int64("size", m.Size), slog.String("message_id", m.Message.MessageID))
 	}
+	attrs = append(attrs, asked.attrs()...)
 	if err != nil {
 		t.s.stats.rejected.Add(1)
 		log.Warn("message refused", append(attrs, "reply", smtpd.ReplyCode(err))...)
+		t.explain(x, asked, err.Error())
 		return err
 	}
 	t.s.stats.accepted.Add(1)
 	t.s.stats.octets.Add(m.Size)
 	log.Info("message delivered", append(attrs, "filed", filed)...)
+	t.explain(x, asked, "filed in "+strings.Join(filed, ", "))
 	return smtpd.Reply(250, "2.0.0", "delivered as "+id)
 }
 
 // message gathers the accounts and the addresses elsewhere that the recipients
 // lead to, each once.
-func (t *session) message(e smtpd.Envelope) *Message {
+// It takes over what is being asked about the sender.
+func (t *session) message(e smtpd.Envelope) (*Message, *inquiry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &Message{From: e.From}
@@ -115,7 +133,9 @@ func (t *session) message(e smtpd.Envelope) *Message {
 	if len(remote) > 0 {
 		m.Queue = forward(e.From, remote)
 	}
-	return m
+	asked := t.inquiry
+	t.inquiry = nil
+	return m, asked
 }
 
 // forward is the part of a message's way that leads elsewhere.
@@ -145,34 +165,88 @@ func addresses(to []smtpd.Rcpt) []string {
 	return list
 }
 
-// take spools the message and has it filed.
-func (t *session) take(ctx context.Context, m *Message, tr smtpd.Trace, r io.Reader) ([]string, error) {
+// take spools the message, judges it and has it filed.
+func (t *session) take(ctx context.Context, m *Message, asked *inquiry, tr smtpd.Trace, r io.Reader) ([]string, error) {
 	if m.Queue != nil {
 		r = smtpd.Lines(r)
 	}
 	spool := t.s.Store.NewSpool()
-	if _, err := io.Copy(spool, r); err != nil {
+	prefix, err := t.spool(ctx, spool, m, asked, r)
+	if err != nil {
 		spool.Discard()
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = smtpd.Reply(451, "4.4.2", "message was cut off")
-		}
-		return nil, diskStatus(err)
+		return nil, err
 	}
 	returnPath := tr.ReturnPath()
-	spooled, err := spool.Finish(slices.Concat(returnPath, tr.Received()))
+	spooled, err := spool.Finish(slices.Concat(returnPath, prefix, tr.Received()))
 	if err != nil {
 		return nil, diskStatus(err)
 	}
 	m.Spooled = spooled
+	defer spooled.Close() //nolint:errcheck // the bytes are stored or not wanted
 	if m.Queue != nil {
 		m.Queue.Skip, m.Queue.UTF8 = int64(len(returnPath)), spooled.Message.Header().UTF8()
 	}
-	defer spooled.Close() //nolint:errcheck // the bytes are stored or not wanted
 	if spooled.Message.Hops >= maxHops {
 		return nil, smtpd.Reply(554, "5.4.6", "message is looping: it has too many Received fields")
 	}
 	filed, err := t.s.Deliver.Deliver(ctx, m)
 	return filed, diskStatus(err)
+}
+
+// spool writes a message to the spool as it comes in, but for fields that claim
+// to be our own results. It returns the fields that say what was found out, or
+// a *smtpd.Status where that is a reason to refuse it.
+func (t *session) spool(ctx context.Context, spool *storage.Spool, m *Message, asked *inquiry, r io.Reader) (prefix []byte, err error) {
+	in := bufio.NewReaderSize(r, 32<<10)
+	h, err := message.ReadHead(in, maxHead)
+	if err != nil && !errors.Is(err, message.ErrLongHeader) {
+		return nil, readStatus(err)
+	}
+	for _, f := range withoutForged(h.Fields, t.s.Hostname) {
+		if _, err := spool.Write(f.Raw); err != nil {
+			return nil, diskStatus(err)
+		}
+	}
+	if _, err := spool.Write(slices.Concat(h.Gap, h.Begun)); err != nil {
+		return nil, diskStatus(err)
+	}
+	body := &passing{r: in, to: spool}
+	prefix, err = t.settleWho(ctx, m, asked, h, body)
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+	}
+	if body.err != nil { // of the disk
+		return nil, diskStatus(body.err)
+	}
+	return prefix, readStatus(err)
+}
+
+// passing hands on what it reads, like io.TeeReader, and remembers whether it
+// could.
+type passing struct {
+	r   io.Reader
+	to  io.Writer
+	err error
+}
+
+// Read implements io.Reader.
+func (p *passing) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if n > 0 && p.err == nil {
+		_, p.err = p.to.Write(b[:n])
+	}
+	if p.err != nil {
+		return n, p.err
+	}
+	return n, err
+}
+
+// readStatus is the reply where the message could not be read to its end.
+func readStatus(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return smtpd.Reply(451, "4.4.2", "message was cut off")
+	}
+	return diskStatus(err)
 }
 
 // diskStatus is the reply where the disk or the queue is full.

@@ -243,6 +243,7 @@ CREATE TABLE acquaintance (
 	account  INTEGER NOT NULL REFERENCES account(id),
 	who      TEXT NOT NULL,
 	messages INTEGER NOT NULL,
+	first    INTEGER NOT NULL,
 	last     INTEGER NOT NULL,
 	PRIMARY KEY (account, who)
 ) STRICT, WITHOUT ROWID;

@@ -107,7 +107,7 @@ const maxAcquaintances = 10_000
 // meet notes whose mail an account has had.
 func (t *tx) meet(account AccountID, who []string, at int64) error {
 	for _, w := range who {
-		err := t.exec(`INSERT INTO acquaintance (account, who, messages, last) VALUES (?, ?, 1, ?)
+		err := t.exec(`INSERT INTO acquaintance (account, who, messages, first, last) VALUES (?1, ?2, 1, ?3, ?3)
 			ON CONFLICT DO UPDATE SET messages = messages + 1, last = excluded.last`, account, w, at)
 		if err != nil {
 			return err
@@ -127,8 +127,19 @@ func (t *tx) forgetAcquaintances() error {
 	return err
 }
 
-// Acquainted tells how many messages an account has had from someone.
-func (db *DB) Acquainted(ctx context.Context, account AccountID, who string) (messages int, err error) {
-	err = db.readDB.QueryRowContext(ctx, `SELECT coalesce(max(messages), 0) FROM acquaintance WHERE account = ? AND who = ?`, account, who).Scan(&messages)
-	return messages, classify(err)
+// An Acquaintance is someone whose mail an account has had.
+type Acquaintance struct {
+	Messages int
+	First    time.Time // of the first of them
+}
+
+// Acquainted tells how well an account knows someone; not at all is no error.
+func (db *DB) Acquainted(ctx context.Context, account AccountID, who string) (a Acquaintance, err error) {
+	var first int64
+	err = db.readDB.QueryRowContext(ctx, `SELECT messages, first FROM acquaintance WHERE account = ? AND who = ?`, account, who).Scan(&a.Messages, &first)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, nil
+	}
+	a.First = time.Unix(first, 0)
+	return a, classify(err)
 }

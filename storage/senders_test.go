@@ -57,8 +57,8 @@ func TestAcquainted(t *testing.T) {
 		}
 	}
 	for id, want := range map[AccountID]int{alice: 2, bob: 0} {
-		if n, err := db.Acquainted(ctx, id, "from carol@far.example"); n != want || err != nil {
-			t.Errorf("account %d: %d messages, %v", id, n, err)
+		if got, err := db.Acquainted(ctx, id, "from carol@far.example"); got.Messages != want || err != nil {
+			t.Errorf("account %d: %+v, %v", id, got, err)
 		}
 	}
 	if err := db.RemoveAccount(ctx, alice); err != nil {

@@ -63,7 +63,10 @@ func (d deliverer) Deliver(ctx context.Context, m *mta.Message) ([]string, error
 }
 
 func (d deliverer) message(m *mta.Message) *mda.Message {
-	out := &mda.Message{Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue, Settle: m.Settle}
+	out := &mda.Message{
+		Spooled: m.Spooled, From: m.From, Received: time.Now(), To: m.To, Queue: m.Queue, Settle: m.Settle,
+		Suspect: m.Suspect, Met: m.Met,
+	}
 	if m.Report != nil {
 		out.Report = d.message(m.Report)
 	}

@@ -78,14 +78,14 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	if err != nil {
 		return nil, err
 	}
-	agent := &mda.Agent{Store: s.db}
-	s.mta = &mta.Server{
-		Hostname: cfg.Hostname, Store: s.db, Deliver: deliverer{agent}, TLS: s.certs.Server("mta"), Log: log.With("room", "mta"),
-	}
-	if err = s.mta.Configure(cfg.MTA, cfg.Domains[0]); err != nil {
+	if s.dns, err = dns.New(cfg.DNS); err != nil {
 		return nil, err
 	}
-	if s.dns, err = dns.New(cfg.DNS); err != nil {
+	agent := &mda.Agent{Store: s.db}
+	s.mta = &mta.Server{
+		Hostname: cfg.Hostname, Store: s.db, Deliver: deliverer{agent}, DNS: s.dns, TLS: s.certs.Server("mta"), Log: log.With("room", "mta"),
+	}
+	if err = s.mta.Configure(cfg.MTA, cfg.Domains[0]); err != nil {
 		return nil, err
 	}
 	s.remote = &mta.Remote{Hostname: cfg.Hostname, DNS: s.dns, Self: s.isOurs, Log: log.With("room", "mta")}
