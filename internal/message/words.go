@@ -110,6 +110,11 @@ func DecodeWords(s string) string {
 	return out.String()
 }
 
+// maxWord bounds the text of an encoded-word, in octets. RFC 2047 section 2
+// allows 75 for all of it; programs put whole subjects into one. Without a
+// bound, a field of beginnings would be searched for an end from each of them.
+const maxWord = 4 << 10
+
 // encodedWord reads one encoded-word at the start of s; n is its length, or 0.
 func encodedWord(s string) (charset string, text []byte, n int) {
 	rest := s[2:]
@@ -122,6 +127,7 @@ func encodedWord(s string) (charset string, text []byte, n int) {
 		charset = charset[:star]
 	}
 	body := rest[q1+3:]
+	body = body[:min(len(body), maxWord)]
 	end := strings.Index(body, "?=")
 	if end < 0 {
 		return "", nil, 0
