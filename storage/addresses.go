@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -386,8 +387,9 @@ func (db *DB) Aliases(ctx context.Context) ([]Alias, error) {
 }
 
 // MaySendAs tells whether an address is an account's to write from: one of its
-// own with any tag, an alias that names the account as a target, or, for who
-// has the catch-all of its domain, one that nobody else has.
+// own with any tag, an alias that names the account as a target, postmaster and
+// abuse for who gets their mail, or, for who has the catch-all of its domain,
+// one that nobody else has.
 func (db *DB) MaySendAs(ctx context.Context, account AccountID, address string) (bool, error) {
 	address, err := ParseAddress(address)
 	if err != nil {
@@ -399,15 +401,28 @@ func (db *DB) MaySendAs(ctx context.Context, account AccountID, address string) 
 	}
 	candidates := []string{address}
 	if plus := strings.IndexByte(local, '+'); plus > 0 {
-		candidates = append(candidates, local[:plus]+"@"+domain)
+		local = local[:plus]
+		candidates = append(candidates, local+"@"+domain)
 	}
-	for _, a := range append(candidates, "@"+domain) {
-		var taken, own bool
-		err := db.readDB.QueryRowContext(ctx, `SELECT count(*) > 0, coalesce(max(d.account = ?1 OR t.target IN (SELECT address FROM address WHERE account = ?1)), 0)
-			FROM address d LEFT JOIN alias_target t ON t.address = d.address WHERE d.address = ?2`, account, a).Scan(&taken, &own)
-		if err != nil || taken {
+	for _, a := range candidates {
+		if taken, own, err := db.has(ctx, account, a); err != nil || taken {
 			return own, err
 		}
 	}
-	return false, nil
+	if local == "postmaster" || local == "abuse" {
+		r := resolver{db: db, ctx: ctx, domains: db.domains.Load(), seen: map[string]bool{}}
+		if taken, err := r.postmaster(0); err != nil || taken {
+			return slices.ContainsFunc(r.out.Local, func(c Recipient) bool { return c.Account == account }), err
+		}
+	}
+	_, own, err := db.has(ctx, account, "@"+domain)
+	return own, err
+}
+
+// has tells whether anybody has an address, and whether the account does:
+// itself, or as a target of the alias.
+func (db *DB) has(ctx context.Context, account AccountID, address string) (taken, own bool, err error) {
+	err = db.readDB.QueryRowContext(ctx, `SELECT count(*) > 0, coalesce(max(d.account = ?1 OR t.target IN (SELECT address FROM address WHERE account = ?1)), 0)
+		FROM address d LEFT JOIN alias_target t ON t.address = d.address WHERE d.address = ?2`, account, address).Scan(&taken, &own)
+	return taken, own, err
 }

@@ -43,6 +43,7 @@ func (db *DB) Deliver(ctx context.Context, list ...*Delivery) error {
 	for i := 0; err == nil && i < len(list); i++ {
 		var c *content
 		if c, err = db.content(list[i].Message, list[i].Received.UTC(), len(list[i].To) > 0); err == nil {
+			c.elsewhere = db.elsewhere(list[i].Queue)
 			contents = append(contents, c)
 		}
 	}
@@ -216,6 +217,7 @@ type content struct {
 	parts         []byte
 	preview       string
 	messageID     string
+	elsewhere     int // recipients of the queue that have no domain of ours
 
 	stored bool // the blob has its row
 	emails map[AccountID]EmailID

@@ -11,10 +11,11 @@ import (
 // maxQueue is how many recipients may wait in the queue.
 const maxQueue = 200_000
 
-// An Outgoing is a message for recipients elsewhere.
+// An Outgoing is a message for recipients elsewhere, and for those of ours who
+// get it later or whose sender wants a report.
 type Outgoing struct {
 	Account    AccountID // who submitted it; 0: it is forwarded, or a report of ours
-	DailyLimit int       // recipients of the account on a day (UTC), beyond which ErrLimit; 0 means no limit
+	DailyLimit int       // recipients elsewhere, of the account on a day (UTC), beyond which ErrLimit; 0 means no limit
 	Sender     string    // reverse-path; "" is the null one
 	Skip       int64     // octets at the begin of the message that stay here
 	UTF8       bool      // the header needs SMTPUTF8 (RFC 6531)
@@ -116,7 +117,7 @@ func scanQueued(scan func(...any) error, more ...any) (m QueuedMessage, err erro
 
 // enqueue inserts a message into the queue.
 func (t *tx) enqueue(c *content, o *Outgoing, at int64) error {
-	if err := t.countSent(o, at); err != nil {
+	if err := t.countSent(c, o, at); err != nil {
 		return err
 	}
 	if err := c.store(t); err != nil {
@@ -159,15 +160,28 @@ func nextDomain(domain string) string {
 
 const secondsOfDay = 24 * 60 * 60
 
-// countSent adds to what the account has sent today.
-func (t *tx) countSent(o *Outgoing, at int64) error {
+// elsewhere is how many recipients have no domain of ours.
+func (db *DB) elsewhere(o *Outgoing) (n int) {
+	if o == nil {
+		return 0
+	}
+	for _, r := range o.To {
+		if _, domain, _ := cutAddress(r.Address); !db.LocalDomain(domain) {
+			n++
+		}
+	}
+	return n
+}
+
+// countSent adds to what the account has sent elsewhere today.
+func (t *tx) countSent(c *content, o *Outgoing, at int64) error {
 	if o.Account == 0 {
 		return nil
 	}
 	day := at / secondsOfDay
 	var n int
 	err := t.queryRow(`INSERT INTO sent (account, day, recipients) SELECT id, ?, ? FROM account WHERE id = ? AND removed = 0
-		ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients RETURNING recipients`, day, len(o.To), o.Account).Scan(&n)
+		ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients RETURNING recipients`, day, c.elsewhere, o.Account).Scan(&n)
 	if errors.Is(err, ErrNotFound) {
 		return errNoAccount
 	}
