@@ -51,6 +51,7 @@ type Conn struct {
 	authenticated bool
 	sasl          bool   // the next line answers a challenge
 	chunk         int64  // octets of BDAT that go-smtp has not taken yet
+	onward        bool   // the last BDAT brought octets, or ended a message
 	body          *body  // not nil between 354 and the end of the message
 	tail          string // what makes go-smtp see the end that body saw
 	commands      int

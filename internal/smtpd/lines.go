@@ -91,6 +91,9 @@ func (c *Conn) command() ([]byte, error) {
 			return nil, err
 		}
 		if line == nil { // answered
+			if c.sasl { // go-smtp waits for an answer, and would take the next command for it
+				c.lastReply.Store(true)
+			}
 			if c.lastReply.Load() {
 				return nil, io.EOF
 			}
@@ -225,35 +228,28 @@ func (c *Conn) preempt(line []byte) (pass []byte, err error) {
 		return nil, c.startTLS(arg)
 	case "BDAT":
 		return c.bdat(line, arg)
+	case "AUTH":
+		if len(strings.Fields(arg)) > 2 { // RFC 4954 section 4
+			c.answer(Reply(501, "5.5.4", "AUTH takes a mechanism and perhaps an initial response"))
+			return nil, nil
+		}
 	case "MAIL":
-		if tooLarge(arg) {
-			c.answer(errTooLarge)
+		pass, bad := c.mail(line, arg)
+		if bad != nil {
+			c.answer(bad)
 			return nil, nil
 		}
-		if line, err = c.takeRelease(line, time.Now()); err != nil {
-			c.answer(err.(*Status))
-			return nil, nil
-		}
-		if c.cfg.RequireTLS && c.state == nil && hasParam(line, "REQUIRETLS") { // RFC 8689 section 2
-			c.answer(Reply(530, "5.7.0", "REQUIRETLS needs TLS"))
-			return nil, nil
-		}
+		return pass, nil
 	case "RCPT":
 		if to, rest, _ := strings.Cut(arg, ">"); strings.EqualFold(strings.ReplaceAll(to, " ", ""), "TO:<postmaster") {
-			return fmt.Appendf(nil, "RCPT TO:<postmaster@%s>%s\r\n", c.cfg.Postmaster, rest), nil
+			line = fmt.Appendf(nil, "RCPT TO:<postmaster@%s>%s\r\n", c.cfg.Postmaster, rest)
+		}
+		if _, params := cutPath(arg); anyTwice(params) {
+			c.answer(errTwice)
+			return nil, nil
 		}
 	}
 	return line, nil
-}
-
-// tooLarge tells whether MAIL declares a size that go-smtp cannot count.
-func tooLarge(arg string) bool {
-	for _, f := range strings.Fields(arg) {
-		if name, n, ok := strings.Cut(f, "="); ok && strings.EqualFold(name, "SIZE") && len(n) > 9 {
-			return strings.Trim(n, "0123456789") == ""
-		}
-	}
-	return false
 }
 
 // startTLS answers STARTTLS (RFC 3207). Where it is granted, go-smtp's
@@ -293,5 +289,6 @@ func (c *Conn) bdat(line []byte, arg string) ([]byte, error) {
 		return nil, c.end(errTooLarge)
 	}
 	c.chunk, c.rate = int64(n), rate{since: time.Now()}
+	c.onward = n > 0 || len(f) == 2
 	return line, nil
 }

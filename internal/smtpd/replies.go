@@ -40,15 +40,32 @@ func (c *Conn) replyLine(line []byte) {
 		c.body, c.rate = newBody(c, c.cfg.MaxSize), rate{since: time.Now()}
 	case code == "334":
 		c.sasl = true
-	case bytes.HasPrefix(line, []byte("500 5.5.4")): // RFC 5321 section 4.1.1.11
-		line = append([]byte("555"), line[3:]...)
-	case bytes.HasPrefix(line, []byte("502 5.5.1")) && c.outOfOrder():
-		line = append([]byte("503"), line[3:]...)
+	default:
+		line = c.corrected(line)
+		code = string(line[:3])
 	}
 	c.out = append(c.out, line...)
 	if last {
 		c.count(code)
 	}
+}
+
+// corrected gives the replies of go-smtp the codes that the RFCs want.
+func (c *Conn) corrected(line []byte) []byte {
+	for _, r := range []struct{ wrong, right string }{
+		{"500 5.5.4", "555 5.5.4"},                               // RFC 5321 section 4.1.1.11
+		{"502 5.5.4", "501 5.5.4"},                               // AUTH without a mechanism
+		{"454 4.7.0 Invalid base64", "501 5.5.2 Invalid base64"}, // RFC 4954 section 4
+		{"235 2.0.0", "235 2.7.0"},                               // RFC 4954 section 6
+	} {
+		if rest, ok := bytes.CutPrefix(line, []byte(r.wrong)); ok {
+			return append([]byte(r.right), rest...)
+		}
+	}
+	if bytes.HasPrefix(line, []byte("502 5.5.1")) && c.outOfOrder() {
+		return append([]byte("503"), line[3:]...)
+	}
+	return line
 }
 
 // outOfOrder tells whether the command is one that go-smtp knows, so that its
@@ -92,7 +109,7 @@ func (c *Conn) count(code string) {
 			c.lastReply.Store(true)
 		}
 	}
-	if code == "250" && (c.verb == "DATA" || c.verb == "BDAT") { // whoever brings mail may go on
+	if code == "250" && (c.verb == "DATA" || c.verb == "BDAT" && c.onward) { // whoever brings mail may go on
 		c.commands = 0
 	}
 	if code[0] != '5' {

@@ -13,7 +13,7 @@ import (
 // nobody is a Session that takes everything and keeps nothing.
 type nobody struct{}
 
-func (nobody) Mail(context.Context, Mail) error   { return nil }
+func (nobody) Mail(context.Context, Mail) error { return nil }
 func (nobody) Rcpt(context.Context, Rcpt) error { return nil }
 func (nobody) Data(_ context.Context, _ Envelope, r io.Reader) error {
 	_, err := io.Copy(io.Discard, r)
@@ -24,6 +24,11 @@ func serve(t *testing.T, cfg Config) (*Server, string) {
 	t.Helper()
 	s := &Server{NewSession: func(*Conn) Session { return nobody{} }, Log: slog.New(slog.DiscardHandler)}
 	s.Configure(cfg)
+	return s, listenOn(t, s)
+}
+
+func listenOn(t *testing.T, s *Server) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +39,7 @@ func serve(t *testing.T, cfg Config) (*Server, string) {
 		defer cancel()
 		s.Shutdown(ctx)
 	})
-	return s, l.Addr().String()
+	return l.Addr().String()
 }
 
 func testConfig() Config {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -81,10 +83,18 @@ type session struct {
 	env  Envelope
 }
 
+const (
+	maxEnvID = 100 // octets (RFC 3461 section 4.4)
+	maxORCPT = 500 // octets (RFC 3461 section 4.2)
+)
+
 // Mail implements smtp.Session.
 func (s *session) Mail(from string, o *smtp.MailOptions) error {
 	if _, open := s.envelope(); open {
 		return smtpError(s.c.log, Reply(503, "5.5.1", "a transaction is open already"))
+	}
+	if len(o.EnvelopeID) > maxEnvID {
+		return smtpError(s.c.log, Reply(501, "5.5.4", "ENVID is too long"))
 	}
 	m := Mail{
 		From: from, Size: o.Size, UTF8: o.UTF8, RequireTLS: o.RequireTLS, Ret: string(o.Return), EnvID: o.EnvelopeID, Release: s.c.release,
@@ -108,6 +118,9 @@ func (s *session) Rcpt(address string, o *smtp.RcptOptions) error {
 	}
 	if o.OriginalRecipient != "" {
 		to.ORCPT = strings.ToLower(string(o.OriginalRecipientType)) + ";" + o.OriginalRecipient
+		if len(to.ORCPT) > maxORCPT || !utf8.ValidString(to.ORCPT) || strings.ContainsFunc(to.ORCPT, unicode.IsControl) {
+			return smtpError(s.c.log, Reply(501, "5.5.4", "malformed ORCPT"))
+		}
 	}
 	err := s.guard(func() error { return s.s.Rcpt(s.c.ctx, to) })
 	env, open := s.envelope()

@@ -26,7 +26,8 @@ func (t Trace) ReturnPath() []byte {
 }
 
 // Received renders the field. The recipient is named only where there is one,
-// so that nobody learns of the others.
+// so that nobody learns of the others, and where it is ASCII: the field shall
+// not be what makes the message need SMTPUTF8 elsewhere.
 func (t Trace) Received() []byte {
 	b := []byte("Received:")
 	if t.From.IsValid() {
@@ -39,10 +40,14 @@ func (t Trace) Received() []byte {
 		b = fmt.Appendf(b, "\r\n\t(%s %s)", strings.ReplaceAll(tls.VersionName(t.TLS.Version), " ", ""), tls.CipherSuiteName(t.TLS.CipherSuite))
 	}
 	b = fmt.Appendf(b, "\r\n\tid %s", t.ID)
-	if len(t.To) == 1 {
+	if len(t.To) == 1 && isASCII(t.To[0].Address) {
 		b = fmt.Appendf(b, "\r\n\tfor <%s>", Path(t.To[0].Address))
 	}
 	return fmt.Appendf(b, "; %s\r\n", t.At.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // literal is an address as RFC 5321 section 4.1.3 writes it.
