@@ -76,10 +76,14 @@ func (p *mailboxes) accept(c byte) bool {
 // mailbox reads an address, with a display name or without, and the space and
 // comments around it.
 func (p *mailboxes) mailbox() (address string, err error) {
-	var name []string
-	for {
+	var name strings.Builder
+	for words := 0; ; words++ {
+		before := p.i
 		if err := p.space(); err != nil {
 			return "", err
+		}
+		if words > 0 && p.i > before { // words that touch are shown as one
+			name.WriteByte(' ')
 		}
 		if p.accept('<') {
 			address, err = p.angle()
@@ -90,18 +94,18 @@ func (p *mailboxes) mailbox() (address string, err error) {
 			return "", werr
 		}
 		if p.accept('@') {
-			if len(name) > 0 {
+			if words > 0 {
 				return "", errSyntax
 			}
 			address, err = p.domain(word)
 			break
 		}
-		name = append(name, word)
+		name.WriteString(word)
 	}
 	if err != nil {
 		return "", err
 	}
-	p.texts = append(p.texts, strings.Join(name, " "))
+	p.texts = append(p.texts, name.String())
 	return address, p.space()
 }
 
@@ -211,8 +215,15 @@ func (p *mailboxes) comment() error {
 	return errSyntax
 }
 
-// addressesIn returns what looks like an address in a display name or comment:
-// what stands around an @, also with space between where it ends like a domain.
+// likeASCII is how a reader sees characters that look like those of addresses.
+var likeASCII = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\u3002", ".", "\uff0e", ".", "\uff61", ".")
+
+// maxPieces is how many words are taken for pieces of one address.
+const maxPieces = 5
+
+// addressesIn returns what a reader would take for an address in a display name
+// or comment: what stands around an @ and has a domain of two labels or more,
+// or a literal. "R&D @ Example" and "Alice@Work" are names.
 func addressesIn(text string) ([]string, error) {
 	if strings.Contains(strings.ToLower(text), "=?utf-7") { // not decoded here, but elsewhere
 		return nil, errHidden
@@ -221,6 +232,7 @@ func addressesIn(text string) ([]string, error) {
 	if strings.ContainsFunc(text, isControl) {
 		return nil, errHidden
 	}
+	text = likeASCII.Replace(strings.Map(visible, text))
 	var found []string
 	for run := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(`<>(),;:"\`, r) }) {
 		words := strings.Fields(run)
@@ -228,20 +240,30 @@ func addressesIn(text string) ([]string, error) {
 			if !strings.Contains(w, "@") {
 				continue
 			}
-			spaced := false
-			if w[len(w)-1] == '@' && i+1 < len(words) {
-				w, spaced = w+words[i+1], true
-			}
 			if w[0] == '@' && i > 0 {
-				w, spaced = words[i-1]+w, true
+				w = words[i-1] + w
 			}
-			at := strings.LastIndexByte(w, '@')
-			if at > 0 && at < len(w)-1 && (!spaced || strings.ContainsAny(w[at:], ".[")) {
-				found = append(found, strings.Trim(w, "'."))
+			for _, next := range words[i+1 : min(i+1+maxPieces, len(words))] {
+				if w[len(w)-1] != '@' && (next == "." || next[0] != '.') {
+					break
+				}
+				w += next
+			}
+			w = strings.Trim(w, "'.")
+			if at := strings.LastIndexByte(w, '@'); at > 0 && strings.ContainsAny(w[at:], ".[") {
+				found = append(found, w)
 			}
 		}
 	}
 	return found, nil
+}
+
+// visible drops characters that nobody sees (Unicode's category Cf).
+func visible(r rune) rune {
+	if unicode.Is(unicode.Cf, r) {
+		return -1
+	}
+	return r
 }
 
 // isDotAtom tells whether s is atoms with one dot between each two (RFC 5322

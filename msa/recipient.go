@@ -79,6 +79,9 @@ func foreign(address string, allowUTF8 bool) (string, error) {
 	if at <= 0 || !utf8.ValidString(address) {
 		return bad("that is no address")
 	}
+	if strings.Contains(address[:at], "@") { // go-smtp does not tell a quoted one from two addresses
+		return bad("that is no address, or one with an @ in its local part")
+	}
 	if at > 64 {
 		return bad("local part is longer than 64 octets")
 	}
