@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mailbox/internal/dialogue"
 )
@@ -28,7 +30,7 @@ func TestDialogues(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no dialogues: %v", err)
 	}
-	player := dialogue.Player{Dial: s.dial, TLS: s.clientTLS(), Vars: map[string]string{"PASSWORD": testPassword}}
+	player := dialogue.Player{Dial: s.dial, TLS: s.clientTLS(), Vars: dialogueVars()}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			text, err := os.ReadFile(file)
@@ -42,5 +44,17 @@ func TestDialogues(t *testing.T) {
 	}
 	if out, err := s.try("", "verify"); err != nil {
 		t.Errorf("afterwards: %v\n%s", err, out)
+	}
+}
+
+// dialogueVars are what dialogues write as ${NAME}.
+func dialogueVars() map[string]string {
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	days := func(n int) string { return time.Now().AddDate(0, 0, n).UTC().Format(time.RFC3339) }
+	return map[string]string{
+		"PASSWORD": testPassword, "PASSWORD64": encode(testPassword),
+		"ALICE":     encode("\x00alice@home.example\x00" + testPassword), // as AUTH PLAIN takes it
+		"BOB":       encode("\x00bob@home.example\x00" + testPassword),
+		"YESTERDAY": days(-1), "TOMORROW": days(1), "IN_31_DAYS": days(31),
 	}
 }
