@@ -116,8 +116,9 @@ func isOneOf(f message.Field, names ...string) bool {
 
 // checkHead makes sure that the message is from whom it says (RFC 6409 section
 // 6.1): every address in From, Sender and their Resent- forms must be the
-// user's own. It returns the first address of From, with a domain of A-labels.
-func (t *session) checkHead(ctx context.Context, h message.Header) (author string, err error) {
+// user's own. from was found to be, or is "". It returns the first address of
+// From, with a domain of A-labels.
+func (t *session) checkHead(ctx context.Context, h message.Header, from string) (author string, err error) {
 	if len(named(h, "Received")) >= maxHops {
 		return "", smtpd.Reply(554, "5.4.6", "message is looping: it has too many Received fields")
 	}
@@ -127,7 +128,7 @@ func (t *session) checkHead(ctx context.Context, h message.Header) (author strin
 	if len(named(h, "Sender")) > 1 {
 		return "", smtpd.Reply(554, "5.6.0", "there may be only one Sender field")
 	}
-	known := map[string]bool{}
+	known := map[string]bool{from: true}
 	for _, f := range named(h, "From", "Sender", "Resent-From", "Resent-Sender") {
 		list, said, err := readOrigin(f)
 		if err != nil {

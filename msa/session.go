@@ -220,7 +220,7 @@ func (t *session) take(ctx context.Context, m *Message, tr smtpd.Trace, r io.Rea
 	if err != nil {
 		return nil, readStatus(err)
 	}
-	author, err := t.checkHead(ctx, h.fields)
+	author, err := t.checkHead(ctx, h.fields, m.From)
 	if err != nil {
 		return nil, err
 	}

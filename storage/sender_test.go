@@ -2,6 +2,8 @@ package storage
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -94,4 +96,62 @@ func TestDailyLimitCounts(t *testing.T) {
 	if n := db.QueueSize(); n != 4+3+2+1 {
 		t.Errorf("%d recipients are queued", n)
 	}
+}
+
+// TestDeliverOrQueueNothing: where the queue or the disk is full, nobody gets
+// the message, here or elsewhere, and the same message goes when there is room.
+func TestDeliverOrQueueNothing(t *testing.T) {
+	db := open(t)
+	alice := account(t, db, "alice")
+	noise := make([]byte, 200_000)
+	rand.NewChaCha8([32]byte{1}).Read(noise) //nolint:errcheck // it cannot fail
+	send := func() error {
+		return db.Deliver(ctx, &Delivery{
+			Message: spool(t, db, letter(1)+string(noise)), Received: time.Now(), To: []Target{{Account: alice, Mailbox: "INBOX"}},
+			Queue: &Outgoing{Account: alice, Sender: "alice@home.example", To: []OutgoingRecipient{{Address: "a@x.example"}, {Address: "b@x.example"}}},
+		})
+	}
+	check := func(messages int64, queued int) {
+		t.Helper()
+		b, err := db.Mailbox(ctx, alice, "INBOX")
+		entries, qerr := db.QueueEntries(ctx)
+		sent, serr := db.SentToday(ctx, alice)
+		if err := errors.Join(err, qerr, serr); err != nil {
+			t.Fatal(err)
+		}
+		if b.Messages != messages || len(entries) != queued || sent != queued {
+			t.Errorf("%d messages are filed, %d recipients queued, %d counted", b.Messages, len(entries), sent)
+		}
+	}
+	for i := range maxQueue - 1 {
+		db.queue.there[QueuedID(1000+i)] = struct{}{}
+	}
+	if err := send(); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("into a full queue: %v", err)
+	}
+	check(0, 0)
+	clear(db.queue.there)
+	limit := func(beyond int) {
+		t.Helper()
+		err := db.writer.do(ctx, func(t *tx) error {
+			var pages int
+			if err := t.queryRow(`PRAGMA page_count`).Scan(&pages); err != nil {
+				return err
+			}
+			return t.queryRow(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages+beyond)).Scan(&pages)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1)
+	if err := send(); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("onto a full disk: %v", err)
+	}
+	check(0, 0)
+	limit(1 << 20)
+	if err := send(); err != nil {
+		t.Error(err)
+	}
+	check(1, 2)
 }
