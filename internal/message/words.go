@@ -115,6 +115,45 @@ func DecodeWords(s string) string {
 // bound, a field of beginnings would be searched for an end from each of them.
 const maxWord = 4 << 10
 
+// Certain tells whether every program that decodes the encoded-words of s can
+// only read in them what DecodeWords does: they are well-formed, not overlong,
+// and of a charset that is known here.
+func Certain(s string) bool {
+	for {
+		_, rest, found := strings.Cut(s, "=?")
+		if !found {
+			return true
+		}
+		parts := strings.SplitN(rest, "?", 4)
+		if len(parts) < 4 || len(parts[2]) > maxWord || !strings.HasPrefix(parts[3], "=") {
+			return false
+		}
+		charset, _, _ := strings.Cut(parts[0], "*")
+		if charsetOf(charset) == nil && !isUTF8(charset) {
+			return false
+		}
+		switch parts[1] {
+		case "b", "B":
+			if _, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(parts[2], "=")); err != nil {
+				return false
+			}
+		case "q", "Q":
+		default:
+			return false
+		}
+		s = parts[3][1:]
+	}
+}
+
+// isUTF8 tells whether a charset is UTF-8 or a part of it.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "us-ascii", "ascii", "utf-8", "utf8":
+		return true
+	}
+	return false
+}
+
 // encodedWord reads one encoded-word at the start of s; n is its length, or 0.
 func encodedWord(s string) (charset string, text []byte, n int) {
 	rest := s[2:]
