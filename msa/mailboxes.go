@@ -197,20 +197,25 @@ func (p *mailboxes) space() error {
 }
 
 func (p *mailboxes) comment() error {
-	from, depth := p.i, 0
-	for ; p.i < len(p.s); p.i++ {
-		switch p.s[p.i] {
+	var text strings.Builder
+	for depth := 0; p.i < len(p.s); p.i++ {
+		c := p.s[p.i]
+		switch c {
 		case '\\':
-			p.i++
+			if p.i++; p.i == len(p.s) {
+				return errSyntax
+			}
+			c = p.s[p.i]
 		case '(':
 			depth++
 		case ')':
 			if depth--; depth == 0 {
 				p.i++
-				p.texts = append(p.texts, p.s[from+1:p.i-1])
+				p.texts = append(p.texts, text.String())
 				return nil
 			}
 		}
+		text.WriteByte(c)
 	}
 	return errSyntax
 }
@@ -225,7 +230,7 @@ const maxPieces = 5
 // or comment: what stands around an @ and has a domain of two labels or more,
 // or a literal. "R&D @ Example" and "Alice@Work" are names.
 func addressesIn(text string) ([]string, error) {
-	if strings.Contains(strings.ToLower(text), "=?utf-7") { // not decoded here, but elsewhere
+	if !message.Certain(text) {
 		return nil, errHidden
 	}
 	text = message.DecodeWords(text)
@@ -234,7 +239,7 @@ func addressesIn(text string) ([]string, error) {
 	}
 	text = likeASCII.Replace(strings.Map(visible, text))
 	var found []string
-	for run := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(`<>(),;:"\`, r) }) {
+	for run := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune("<>(),;:", r) }) {
 		words := strings.Fields(run)
 		for i, w := range words {
 			if !strings.Contains(w, "@") {
@@ -258,9 +263,10 @@ func addressesIn(text string) ([]string, error) {
 	return found, nil
 }
 
-// visible drops characters that nobody sees (Unicode's category Cf).
+// visible drops characters that nobody sees (Unicode's category Cf), and those
+// that some programs take off.
 func visible(r rune) rune {
-	if unicode.Is(unicode.Cf, r) {
+	if unicode.Is(unicode.Cf, r) || r == '"' || r == '\\' {
 		return -1
 	}
 	return r
