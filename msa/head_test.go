@@ -153,7 +153,7 @@ func FuzzParseMailboxes(f *testing.F) {
 		var addresses []string
 		for _, a := range theirs {
 			addresses = append(addresses, a.Address)
-			if shown, err := mail.ParseAddress(a.Name); err == nil && strings.Contains(shown.Address, ".") && len(said) == 0 {
+			if shown, err := mail.ParseAddress(a.Name); err == nil && strings.Contains(shown.Address[strings.LastIndexByte(shown.Address, '@'):], ".") && len(said) == 0 {
 				t.Fatalf("%q shows %q", s, a.Name)
 			}
 		}
