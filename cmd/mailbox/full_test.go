@@ -32,6 +32,7 @@ func TestDiskFull(t *testing.T) {
 	for _, user := range []string{"alice", "bob"} {
 		s.run(testPassword, "admin", "user", "add", user+"@home.example", "--password-stdin")
 	}
+	s.trust("client.example")
 	ballast := filepath.Join(data, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func must(t *testing.T, stdin, name string, args ...string) string {
 	return string(out)
 }
 
-// sameBelowTrace checks that got is want under exactly two trace fields.
+// sameBelowTrace checks that got is want under our three trace fields.
 func sameBelowTrace(t *testing.T, got, want string) {
 	t.Helper()
 	trace, ok := strings.CutSuffix(got, want)
@@ -51,7 +51,7 @@ func sameBelowTrace(t *testing.T, got, want string) {
 			fields++
 		}
 	}
-	if fields != 2 || !strings.HasPrefix(trace, "Return-Path: <") || !strings.Contains(trace, "\r\nReceived: from ") {
+	if fields != 3 || !strings.HasPrefix(trace, "Return-Path: <") || !strings.Contains(trace, "\r\nAuthentication-Results: mail.home.example;\r\n") || !strings.Contains(trace, "\r\nReceived: from ") {
 		t.Errorf("trace fields %q", trace)
 	}
 }
