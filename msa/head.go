@@ -5,8 +5,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -31,48 +31,32 @@ var unwanted = []string{"Bcc", "Resent-Bcc", "Return-Path"}
 type head struct {
 	fields message.Header
 	body   bool   // something follows: an empty line, or the body without one
-	begun  []byte // of the body's first line
+	begun  []byte // of the body
 }
 
-// readHead reads a header from lines that end in CRLF. It ends at an empty
-// line, or before the first line that is neither a field nor the continuation
-// of one: there complete puts the empty line that is missing, as Postfix does,
-// so that all who read the message agree on what its header is.
+// readHead reads a header from lines that end in CRLF. Where it ends without an
+// empty line, complete puts that there, as Postfix does, so that all who read
+// the message agree on what its header is.
 func readHead(in *bufio.Reader) (*head, error) {
-	var raw []byte
-	h := &head{}
-	for begin := true; ; {
-		piece, err := in.ReadSlice('\n')
-		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
-			return nil, err
-		}
-		if begin && len(piece) > 0 && !belongs(piece, len(raw) > 0) {
-			h.body = true
-			if string(piece) != "\r\n" {
-				h.begun = bytes.Clone(piece)
-			}
-			break
-		}
-		if len(raw)+len(piece) > maxHead {
-			return nil, smtpd.Reply(552, "5.3.4", "header is too large")
-		}
-		raw = append(raw, piece...)
-		begin = bytes.HasSuffix(piece, []byte{'\n'})
-		if err == io.EOF {
-			break
-		}
+	h, err := message.ReadHead(in, maxHead)
+	if errors.Is(err, message.ErrLongHeader) {
+		return nil, smtpd.Reply(552, "5.3.4", "header is too large")
 	}
-	h.fields = message.ParseHeader(raw)
-	return h, nil
+	if err != nil {
+		return nil, err
+	}
+	if len(h.Fields) > 0 && h.Fields[0].Name == "" { // its first line continues none: all of it is the body
+		return &head{body: true, begun: slices.Concat(raw(h.Fields), h.Gap, h.Begun)}, nil
+	}
+	return &head{fields: h.Fields, body: len(h.Gap)+len(h.Begun) > 0, begun: h.Begun}, nil
 }
 
-// belongs tells whether a line is of the header, behind a field or not.
-func belongs(line []byte, behind bool) bool {
-	if line[0] == ' ' || line[0] == '\t' {
-		return behind
+// raw returns fields as they stand in the message.
+func raw(h message.Header) (b []byte) {
+	for _, f := range h {
+		b = append(b, f.Raw...)
 	}
-	f := message.ParseHeader(line)
-	return len(f) > 0 && f[0].Name != ""
+	return b
 }
 
 // kept are the fields that go on.
@@ -82,7 +66,7 @@ func (h *head) kept() message.Header {
 
 // complete returns the header with its empty line, without the unwanted fields
 // and with those added that RFC 6409 section 8 wants: Date, and Message-ID in
-// the domain of author. All else is as it came. What was read of the body follows.
+// the domain of author. All else is as it came.
 func (h *head) complete(author string, at time.Time) []byte {
 	var out []byte
 	if len(named(h.fields, "Date")) == 0 {
@@ -91,13 +75,11 @@ func (h *head) complete(author string, at time.Time) []byte {
 	if len(named(h.fields, "Message-ID")) == 0 {
 		out = fmt.Appendf(out, "Message-ID: <%s%s>\r\n", rand.Text(), author[strings.LastIndexByte(author, '@'):])
 	}
-	for _, f := range h.kept() {
-		out = append(out, f.Raw...)
-	}
+	out = append(out, raw(h.kept())...)
 	if h.body {
 		out = append(out, "\r\n"...)
 	}
-	return append(out, h.begun...)
+	return out
 }
 
 func named(h message.Header, names ...string) []message.Field {

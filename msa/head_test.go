@@ -23,7 +23,7 @@ func readAll(text string) (*head, string, error) {
 		return nil, "", err
 	}
 	rest, err := io.ReadAll(in)
-	return h, string(h.complete("alice@home.example", time.Unix(1e9, 0).UTC())) + string(rest), err
+	return h, string(h.complete("alice@home.example", time.Unix(1e9, 0).UTC())) + string(h.begun) + string(rest), err
 }
 
 // TestComplete: what is missing is added, what must not leave is taken away,

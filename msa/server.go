@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"mailbox/internal/listen"
 	"mailbox/internal/login"
+	"mailbox/internal/message"
 	"mailbox/internal/smtpd"
 	"mailbox/storage"
 )
@@ -27,6 +29,13 @@ const maxRelease = 30 * 24 * time.Hour
 // where the message went, for the log.
 type Submitter interface {
 	Submit(ctx context.Context, m *Message) (filed []string, err error)
+}
+
+// A Signer signs messages of our domains (RFC 6376). It reads body, which
+// follows the empty line, to its end, and returns the fields to put on top: none
+// for a domain without a key.
+type Signer interface {
+	Sign(domain string, header message.Header, body io.Reader) ([]byte, error)
 }
 
 // A Message is one that a user has submitted, complete, with its trace fields
@@ -46,6 +55,7 @@ type Server struct {
 	Store    *storage.DB
 	Auth     *login.Authenticator
 	Submit   Submitter
+	Sign     Signer       // nil: messages are not signed
 	TLS      *tls.Config  // nil means no STARTTLS, and ServeTLS fails
 	Log      *slog.Logger // nil means slog.Default()
 

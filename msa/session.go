@@ -2,6 +2,7 @@ package msa
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -225,16 +226,13 @@ func (t *session) take(ctx context.Context, m *Message, tr smtpd.Trace, r io.Rea
 		return nil, err
 	}
 	spool := t.s.Store.NewSpool()
-	_, err = spool.Write(h.complete(author, tr.At))
-	if err == nil {
-		_, err = io.Copy(spool, in)
-	}
+	signatures, err := t.spool(spool, h, author, tr.At, in)
 	if err != nil {
 		spool.Discard()
 		return nil, readStatus(err)
 	}
 	returnPath, received := tr.ReturnPath(), tr.Received()
-	spooled, err := spool.Finish(slices.Concat(returnPath, received))
+	spooled, err := spool.Finish(slices.Concat(returnPath, signatures, received))
 	if err != nil {
 		return nil, readStatus(err)
 	}
@@ -246,6 +244,20 @@ func (t *session) take(ctx context.Context, m *Message, tr smtpd.Trace, r io.Rea
 	}
 	filed, err := t.s.Submit.Submit(ctx, m)
 	return filed, t.submitStatus(err)
+}
+
+// spool writes the completed message to the spool, and returns our signatures.
+func (t *session) spool(spool *storage.Spool, h *head, author string, at time.Time, rest io.Reader) (signatures []byte, err error) {
+	header := h.complete(author, at)
+	if _, err := spool.Write(header); err != nil {
+		return nil, err
+	}
+	body := io.TeeReader(io.MultiReader(bytes.NewReader(h.begun), rest), spool)
+	if t.s.Sign != nil {
+		return t.s.Sign.Sign(author[strings.LastIndexByte(author, '@')+1:], message.ParseHeader(header), body)
+	}
+	_, err = io.Copy(io.Discard, body)
+	return nil, err
 }
 
 // readStatus is the reply where the message did not get into the spool.

@@ -21,6 +21,8 @@ type inquiry struct {
 	results *mailauth.Results
 	reasons []string
 	blocked []Listing
+
+	messageID string // of the message, as it has it
 }
 
 // inquire begins to find out about a sender: what needs no message.
@@ -49,6 +51,7 @@ func (t *session) settleWho(ctx context.Context, m *Message, q *inquiry, h *mess
 	if q == nil {
 		return nil, nil
 	}
+	q.messageID = oneLine(h.Fields.Get("Message-ID"))
 	if q.results, err = q.who.Check(h.Fields, io.MultiReader(bytes.NewReader(h.Begun), body)); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func (t *session) explain(x *storage.Explanation, q *inquiry, outcome string) {
 	x.Outcome = oneLine(outcome)
 	checks := Checks{}
 	if q != nil {
-		checks = Checks{q.results, q.blocked, q.reasons}
+		x.MessageID, checks = q.messageID, Checks{q.results, q.blocked, q.reasons}
 	}
 	text, err := json.Marshal(checks)
 	if err != nil {

@@ -86,7 +86,7 @@ func (t *session) obeyOwner(ctx context.Context, m *Message, r *mailauth.Results
 	}
 	vouched := 0
 	for _, to := range m.To {
-		known, err := t.knows(ctx, to.Account, lists, listTrust)
+		known, err := t.knows(ctx, to.Account, lists, t.s.trust)
 		if err != nil {
 			return err
 		}

@@ -3,11 +3,13 @@ package mta
 import (
 	"container/heap"
 	"context"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"mailbox/internal/message"
 	"mailbox/storage"
 )
 
@@ -23,6 +25,7 @@ type Queue struct {
 	Store    *storage.DB
 	Carrier  Carrier      // to other servers
 	Deliver  Deliverer    // to our own mailboxes, reports too
+	Sign     Signer       // reports; nil: they are not signed
 	Log      *slog.Logger // nil means slog.Default()
 
 	config     atomic.Pointer[Config]
@@ -42,6 +45,13 @@ type Queue struct {
 	stopping     chan struct{}  // closed by Shutdown
 	stopped      bool
 	kick         chan struct{} // the times of the next due or the next pause have changed
+}
+
+// A Signer signs messages of our domains (RFC 6376). It reads body, which
+// follows the empty line, to its end, and returns the fields to put on top: none
+// for a domain without a key.
+type Signer interface {
+	Sign(domain string, header message.Header, body io.Reader) ([]byte, error)
 }
 
 // queueCounters count what happened since the start of the process.

@@ -68,9 +68,23 @@ type reportPart struct {
 // WriteTo writes the report as a message, lines in CRLF: what people read, what
 // programs read, and the message or its header as it was.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
+	header, body, err := r.open()
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(w, io.MultiReader(strings.NewReader(header+"\r\n"), body))
+	if err != nil {
+		return n, fmt.Errorf("report of message %d: %w", r.Message.ID, err)
+	}
+	return n, nil
+}
+
+// open returns the report's header and its body, between which an empty line
+// stands.
+func (r *Report) open() (header string, body io.Reader, err error) {
 	head, err := r.returnedHeader()
 	if err != nil {
-		return 0, fmt.Errorf("report of message %d: %w", r.Message.ID, err)
+		return "", nil, fmt.Errorf("report of message %d: %w", r.Message.ID, err)
 	}
 	parts := []reportPart{readable(r.text(head)), r.statusPart()}
 	if r.Content != nil {
@@ -81,17 +95,16 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 		encoding = "8bit"
 	}
 	boundary := rand.Text()
-	pieces := []io.Reader{strings.NewReader(r.header(boundary, encoding))}
-	for _, p := range parts {
-		begin := fmt.Sprintf("\r\n--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", boundary, p.kind, p.encoding)
+	var pieces []io.Reader
+	for i, p := range parts {
+		begin := fmt.Sprintf("--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", boundary, p.kind, p.encoding)
+		if i > 0 {
+			begin = "\r\n" + begin
+		}
 		pieces = append(pieces, strings.NewReader(begin), p.body)
 	}
 	pieces = append(pieces, strings.NewReader("\r\n--"+boundary+"--\r\n"))
-	n, err := io.Copy(w, io.MultiReader(pieces...))
-	if err != nil {
-		return n, fmt.Errorf("report of message %d: %w", r.Message.ID, err)
-	}
-	return n, nil
+	return r.header(boundary, encoding), io.MultiReader(pieces...), nil
 }
 
 // header is that of the report, without the empty line that ends it.

@@ -56,6 +56,7 @@ type Server struct {
 	proxies atomic.Pointer[[]netip.Prefix]
 	checks  atomic.Pointer[checks]
 	lists   Blocklists
+	trust   trust // in mailing lists
 	stats   counters
 }
 
@@ -103,6 +104,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		s.limiter = listen.NewLimiter(listen.Limits{})
 		s.smtp.Log = s.Log
 		s.lists.DNS, s.lists.Log = s.DNS, s.Log
+		s.trust = listTrust
 		s.smtp.NewSession = func(conn *smtpd.Conn) smtpd.Session { return &session{s: s, conn: conn} }
 	})
 	nets, err := prefixes(c.Proxies)

@@ -49,10 +49,19 @@ func newStore(t testing.TB) (*storage.DB, storage.AccountID) {
 
 func newFixture(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
+	return newFixtureOf(t, nil, change)
+}
+
+// newFixtureOf also changes the server before it is configured.
+func newFixtureOf(t testing.TB, changeServer func(*Server), change func(*Config)) *fixture {
+	t.Helper()
 	ctx := context.Background()
 	quiet := slog.New(slog.DiscardHandler)
 	db, id := newStore(t)
 	f := &fixture{db: db, alice: id, server: &Server{Hostname: "mx.home.example", Store: db, Deliver: intoInbox{db}, Log: quiet, TLS: &tls.Config{}}}
+	if changeServer != nil {
+		changeServer(f.server)
+	}
 	cfg := DefaultConfig()
 	if change != nil {
 		change(&cfg)

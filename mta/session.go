@@ -101,7 +101,6 @@ func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error
 	}, r)
 	attrs := []any{slog.Float64("ms", float64(time.Since(began).Microseconds())/1000), slog.Bool("tls", t.conn.TLS() != nil)}
 	if m.Spooled != nil {
-		x.MessageID = m.Message.MessageID
 		attrs = append(attrs, slog.Int64("size", m.Size), slog.String("message_id", m.Message.MessageID))
 	}
 	attrs = append(attrs, asked.attrs()...)
@@ -210,35 +209,12 @@ func (t *session) spool(ctx context.Context, spool *storage.Spool, m *Message, a
 	if _, err := spool.Write(slices.Concat(h.Gap, h.Begun)); err != nil {
 		return nil, diskStatus(err)
 	}
-	body := &passing{r: in, to: spool}
+	body := io.TeeReader(in, spool)
 	prefix, err = t.settleWho(ctx, m, asked, h, body)
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
 	}
-	if body.err != nil { // of the disk
-		return nil, diskStatus(body.err)
-	}
 	return prefix, readStatus(err)
-}
-
-// passing hands on what it reads, like io.TeeReader, and remembers whether it
-// could.
-type passing struct {
-	r   io.Reader
-	to  io.Writer
-	err error
-}
-
-// Read implements io.Reader.
-func (p *passing) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	if n > 0 && p.err == nil {
-		_, p.err = p.to.Write(b[:n])
-	}
-	if p.err != nil {
-		return n, p.err
-	}
-	return n, err
 }
 
 // readStatus is the reply where the message could not be read to its end.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
+	"mailbox/internal/message"
 	"mailbox/internal/smtpd"
 	"mailbox/storage"
 )
@@ -173,13 +176,13 @@ func (q *Queue) report(fates []Fate, m *Outbound, settle []storage.Settlement) e
 
 func (q *Queue) tryReport(fates []Fate, m *Outbound, settle []storage.Settlement) error {
 	ctx := context.WithoutCancel(q.hard)
-	message, err := q.reportMessage(ctx, fates, m)
+	report, err := q.reportMessage(ctx, fates, m)
 	if err != nil {
 		return err
 	}
-	defer message.Close() //nolint:errcheck // its bytes are stored or not wanted
-	message.Settle = settle
-	_, err = q.Deliver.Deliver(ctx, message)
+	defer report.Close() //nolint:errcheck // its bytes are stored or not wanted
+	report.Settle = settle
+	_, err = q.Deliver.Deliver(ctx, report)
 	return err
 }
 
@@ -205,19 +208,35 @@ func (q *Queue) reportMessage(ctx context.Context, fates []Fate, m *Outbound) (*
 	if err != nil {
 		return nil, err
 	}
-	message := &Message{Spooled: spooled, To: to.Local}
+	report := &Message{Spooled: spooled, To: to.Local}
 	if len(to.Remote) > 0 {
-		message.Queue = forward("", to.Remote)
-		message.Queue.Skip, message.Queue.UTF8 = int64(len(returnPath)), r.UTF8()
+		report.Queue = forward("", to.Remote)
+		report.Queue.Skip, report.Queue.UTF8 = int64(len(returnPath)), r.UTF8()
 	}
-	return message, nil
+	return report, nil
 }
 
-func (q *Queue) spool(r *Report, returnPath []byte) (*storage.Spooled, error) {
+// spool signs a report and puts it into the spool, with fields for those who
+// get it here on top.
+func (q *Queue) spool(r *Report, top []byte) (*storage.Spooled, error) {
+	header, body, err := r.open()
+	if err != nil {
+		return nil, err
+	}
 	spool := q.Store.NewSpool()
-	if _, err := r.WriteTo(spool); err != nil {
+	if _, err = io.WriteString(spool, header+"\r\n"); err == nil {
+		body = io.TeeReader(body, spool)
+		if q.Sign == nil {
+			_, err = io.Copy(io.Discard, body)
+		} else {
+			var signatures []byte
+			signatures, err = q.Sign.Sign(*q.postmaster.Load(), message.ParseHeader([]byte(header)), body)
+			top = slices.Concat(top, signatures)
+		}
+	}
+	if err != nil {
 		spool.Discard()
 		return nil, err
 	}
-	return spool.Finish(returnPath)
+	return spool.Finish(top)
 }

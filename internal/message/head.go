@@ -2,7 +2,6 @@ package message
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 )
@@ -25,32 +24,44 @@ type Head struct {
 func ReadHead(in *bufio.Reader, limit int) (*Head, error) {
 	var raw []byte
 	h := &Head{}
-	for begin := true; ; {
-		piece, err := in.ReadSlice('\n')
-		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
+	for {
+		begin := len(raw)
+		var err error
+		raw, err = appendLine(raw, in, limit)
+		line := raw[begin:]
+		switch {
+		case err != nil && err != io.EOF && err != ErrLongHeader:
 			return nil, err
+		case isEmptyLine(line):
+			h.Gap = line
+		case err == ErrLongHeader || len(line) > 0 && !isOfHeader(line):
+			h.Begun = line
+		case err == nil:
+			continue
+		default:
+			begin = len(raw) // the header is all there is
 		}
-		if begin && len(piece) > 0 && !isOfHeader(piece) {
-			if isEmptyLine(piece) {
-				h.Gap = bytes.Clone(piece)
-			} else {
-				h.Begun = bytes.Clone(piece)
-			}
-			break
-		}
-		if len(raw)+len(piece) > limit {
-			h.Begun = bytes.Clone(piece)
-			h.Fields = parseHeader(raw, 0)
-			return h, ErrLongHeader
-		}
-		raw = append(raw, piece...)
-		begin = bytes.HasSuffix(piece, []byte{'\n'})
+		h.Fields = parseHeader(raw[:begin:begin], 0)
 		if err == io.EOF {
-			break
+			err = nil
+		}
+		return h, err
+	}
+}
+
+// appendLine appends the next line; with ErrLongHeader, a piece of it that
+// reaches beyond limit.
+func appendLine(raw []byte, in *bufio.Reader, limit int) ([]byte, error) {
+	for {
+		piece, err := in.ReadSlice('\n')
+		raw = append(raw, piece...)
+		switch {
+		case len(raw) > limit:
+			return raw, ErrLongHeader
+		case err != bufio.ErrBufferFull:
+			return raw, err
 		}
 	}
-	h.Fields = parseHeader(raw, 0)
-	return h, nil
 }
 
 func isEmptyLine(line []byte) bool { return string(line) == "\r\n" || string(line) == "\n" }
