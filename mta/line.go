@@ -1,21 +1,31 @@
 package mta
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"time"
 )
 
-// maxAnswer is how many octets a host may answer to one command.
-const maxAnswer = 64 << 10
+// What a host may say in answer to one command.
+const (
+	maxAnswer     = 64 << 10 // octets, above which the connection ends
+	maxAnswerLine = 1000     // octets of a line that are kept
+)
 
-var errTalkative = errors.New("answer is longer than 64 KiB")
+var (
+	errTalkative = errors.New("the host's answer is longer than 64 KiB")
+	errUnasked   = errors.New("the host says more than it was asked for")
+)
 
 // A line is the connection to a host, below TLS. It bounds what the host may
 // say between two of our writes, and how long it may take over our octets.
 type line struct {
 	net.Conn
 	timeout time.Duration // no wait is longer
+	until   time.Time     // when all must be written; zero: whenever
 	unread  int           // octets since we last wrote
 }
 
@@ -39,24 +49,69 @@ func (l *line) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (l *line) Write(p []byte) (int, error) {
 	l.unread = 0
-	if err := l.SetWriteDeadline(time.Now().Add(l.wait(blockTime))); err != nil {
+	by := time.Now().Add(l.wait(blockTime))
+	if !l.until.IsZero() && l.until.Before(by) {
+		by = l.until
+	}
+	if err := l.SetWriteDeadline(by); err != nil {
 		return 0, err
 	}
 	return l.Conn.Write(p)
 }
 
-// greeted gives go-smtp a greeting, since the host's own has been read.
-type greeted struct {
+// A wire is the connection to a host, above TLS. It gives its reader one line
+// at a time, in a form that textproto and go-smtp take: one that is too long is
+// cut, and a code without a text (RFC 5321 section 4.2) gets its space. Nothing
+// is written while there is something to read: an answer that came before its
+// question would be taken for that of another one.
+type wire struct {
 	net.Conn
-	greeting []byte
+	r     *bufio.Reader
+	given []byte // to be read before what the host says
+	mute  bool   // the next write goes nowhere, since its answer was given
 }
 
+func newWire(nc net.Conn) *wire { return &wire{Conn: nc, r: bufio.NewReader(nc)} }
+
 // Read implements net.Conn.
-func (g *greeted) Read(p []byte) (int, error) {
-	if len(g.greeting) > 0 {
-		n := copy(p, g.greeting)
-		g.greeting = g.greeting[n:]
-		return n, nil
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.given) == 0 {
+		text, err := w.readLine()
+		if err != nil {
+			return 0, err
+		}
+		w.given = text
 	}
-	return g.Conn.Read(p)
+	n := copy(p, w.given)
+	w.given = w.given[n:]
+	return n, nil
+}
+
+// readLine returns a whole line: one that is cut off by the end says nothing.
+func (w *wire) readLine() ([]byte, error) {
+	part, err := w.r.ReadSlice('\n')
+	text := bytes.TrimRight(part[:min(len(part), maxAnswerLine)], "\r\n")
+	text = append(make([]byte, 0, len(text)+3), text...)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		_, err = w.r.ReadSlice('\n')
+	}
+	if errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if len(text) == 3 {
+		text = append(text, ' ')
+	}
+	return append(text, "\r\n"...), err
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.mute {
+		w.mute = false
+		return len(p), nil
+	}
+	if w.r.Buffered() > 0 {
+		return 0, errUnasked
+	}
+	return w.Conn.Write(p)
 }

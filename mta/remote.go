@@ -1,19 +1,21 @@
 package mta
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -30,6 +32,7 @@ const (
 	dataTime     = 2 * time.Minute // the answer to DATA
 	blockTime    = 3 * time.Minute // until some octets of the message are taken
 	dataDoneTime = 10 * time.Minute
+	slowest      = 1 << 10 // octets a second of a message that a host must take
 )
 
 // Remote takes messages to other servers over SMTP. Hostname and DNS must be
@@ -39,7 +42,7 @@ type Remote struct {
 	DNS      *dns.Resolver
 	Self     func(netip.AddrPort) bool // where we listen ourselves; nil means nowhere
 	Roots    *x509.CertPool            // whom to trust where a certificate matters; nil means the system's
-	Log      *slog.Logger
+	Log      *slog.Logger              // nil means slog.Default()
 
 	Port uint16 // of the hosts that the DNS names; 0 means 25
 
@@ -51,6 +54,13 @@ type Remote struct {
 func (r *Remote) Configure(c Config) { r.config.Store(&c) }
 
 func (r *Remote) settings() *Config { return r.config.Load() }
+
+func (r *Remote) log() *slog.Logger {
+	if r.Log == nil {
+		return slog.Default()
+	}
+	return r.Log
+}
 
 func (r *Remote) port() uint16 {
 	if r.Port == 0 {
@@ -85,7 +95,7 @@ func (r *Remote) Connect(ctx context.Context, d Destination) (Connection, error)
 	hops, fail := r.hops(ctx, d)
 	route := Route{TLS: "optional"}
 	if d.Host != "" {
-		route = r.settings().route(d.Host)
+		route = r.settings().route(d)
 	}
 	for _, h := range hops {
 		c, err := r.try(ctx, h, d, route)
@@ -93,7 +103,7 @@ func (r *Remote) Connect(ctx context.Context, d Destination) (Connection, error)
 			return c, nil
 		}
 		fail = worse(fail, err)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || err.Status == ourselves {
 			break
 		}
 	}
@@ -103,6 +113,10 @@ func (r *Remote) Connect(ctx context.Context, d Destination) (Connection, error)
 	fail.At, fail.Took, fail.HostDown = began, time.Since(began), true
 	return nil, fail
 }
+
+// ourselves is the status of mail that would come back to us. Hosts that are no
+// better than we are would send it here (RFC 5321 section 5.1).
+const ourselves = "5.4.6"
 
 // worse is the failure that is told when several hosts failed: the first one
 // that may pass.
@@ -114,19 +128,21 @@ func worse(first, next *Failure) *Failure {
 }
 
 // try connects to one address. A host whose TLS does not work is called again
-// without, where that is allowed.
+// without, where that is allowed. What keeps us from a host that the operator
+// named is the operator's to mend, and no fault of the mail: it may pass.
 func (r *Remote) try(ctx context.Context, h hop, d Destination, route Route) (*session25, *Failure) {
 	s := r.security(d, route)
 	c, fail := r.open(ctx, h, s, route)
 	if fail != nil && fail.Stage == "tls" && s.then {
-		r.Log.Info("TLS failed, going on in plain text", "host", h.host, "address", h.addr, "reason", fail.Reply)
+		r.log().Info("TLS failed, going on in plain text", "host", h.host, "address", h.addr, "reason", fail.Reply)
 		c, fail = r.open(ctx, h, security{off: true}, route)
 	}
-	if fail == nil && d.RequireTLS {
-		if ok, _ := c.smtp.Extension("REQUIRETLS"); !ok {
-			c.Close()
-			fail = c.failure("ehlo", "5.7.30", "the sender asks for REQUIRETLS, which the host does not offer")
-		}
+	if fail != nil && d.Host != "" {
+		fail.Status = "4" + fail.Status[1:]
+	}
+	if fail == nil && d.RequireTLS && !c.offers("REQUIRETLS") {
+		c.Close()
+		fail = c.failure("ehlo", "5.7.30", "the sender asks for REQUIRETLS, which the host does not offer")
 	}
 	if fail != nil {
 		fail.Attempt.Host, fail.Address = h.name(), h.addr.String()
@@ -151,104 +167,140 @@ func (r *Remote) open(ctx context.Context, h hop, s security, route Route) (*ses
 	}
 	c := &session25{r: r, hop: h, began: time.Now()}
 	c.line = &line{Conn: nc, timeout: r.settings().Timeout}
-	c.stop = context.AfterFunc(ctx, func() { nc.Close() }) //nolint:errcheck // whoever waits on it is woken
-	if fail := c.greet(ctx, s); fail != nil {
-		c.abort()
-		return nil, fail
+	stop := c.watch(ctx)
+	fail := c.greet(ctx, s)
+	if fail == nil {
+		fail = c.login(route)
 	}
-	if fail := c.login(route); fail != nil {
+	if !stop() && fail == nil {
+		fail = failed("connect", "4.4.1", "%v", context.Cause(ctx))
+	}
+	if fail != nil {
 		c.abort()
 		return nil, fail
 	}
 	return c, nil
 }
 
+// watch ends the connection with ctx, until stop is called. stop returns
+// whether ctx lasted.
+func (c *session25) watch(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, c.abort)
+}
+
 // plain is a network error without its addresses, which are told beside it.
 func plain(err error) string {
 	var op *net.OpError
-	if errors.As(err, &op) {
-		if op.Timeout() {
-			return op.Op + ": no answer in time"
-		}
-		return op.Op + ": " + op.Err.Error()
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the host closed the connection"
+	case !errors.As(err, &op):
+		return err.Error()
+	case op.Timeout():
+		return op.Op + ": no answer in time"
 	}
-	return err.Error()
+	return op.Op + ": " + op.Err.Error()
 }
 
 // greet reads the greeting, says EHLO, and starts TLS where it is offered.
 // go-smtp takes over behind it: it cannot do without TLS when that fails.
 func (c *session25) greet(ctx context.Context, s security) *Failure {
-	transport := net.Conn(c.line)
+	c.wire = newWire(c.line)
 	if s.implicit {
-		t, fail := c.handshake(ctx, transport, s)
-		if fail != nil {
+		if fail := c.handshake(ctx, s); fail != nil {
 			return fail
 		}
-		transport = t
 	}
-	text := &textproto.Conn{Reader: textproto.Reader{R: bufio.NewReader(transport)}, Writer: textproto.Writer{W: bufio.NewWriter(transport)}}
-	c.line.limit(commandTime)
-	if _, _, err := text.ReadResponse(220); err != nil {
+	if _, err := c.ask(220, ""); err != nil {
 		return c.said("greeting", err)
 	}
-	if err := text.PrintfLine("EHLO %s", c.r.Hostname); err != nil {
-		return c.said("ehlo", err)
+	if fail := c.ehlo(); fail != nil {
+		return fail
 	}
-	_, reply, err := text.ReadResponse(250)
-	var refused *textproto.Error
-	if err != nil && (!errors.As(err, &refused) || refused.Code < 500) {
-		return c.said("ehlo", err)
-	}
-	name, offers, _ := strings.Cut(reply, "\n")
-	if name, _, _ = strings.Cut(name, " "); strings.EqualFold(name, c.r.Hostname) {
-		return failed("ehlo", "5.4.6", "the host is ourselves: it has our name, %s", name)
-	}
-	offered := false
-	for word := range strings.SplitSeq(offers, "\n") {
-		offered = offered || strings.EqualFold(strings.TrimSpace(word), "STARTTLS")
-	}
+	offered := slices.Contains(c.extensions, "STARTTLS")
 	switch {
 	case s.implicit || s.off:
 	case !offered && s.required:
 		return failed("tls", "5.7.30", "the host offers no TLS, which this mail needs")
 	case offered:
-		if transport, err = c.startTLS(ctx, text, transport, s); err != nil {
-			return err.(*Failure)
+		if fail := c.startTLS(ctx, s); fail != nil {
+			return fail
+		}
+		if fail := c.ehlo(); fail != nil {
+			return fail
 		}
 	}
-	if text.R.Buffered() > 0 {
-		return failed("ehlo", "4.5.0", "the host sent more than it was asked for")
-	}
-	c.smtp = smtp.NewClient(&greeted{Conn: transport, greeting: []byte("220 go on\r\n")})
-	c.smtp.CommandTimeout = c.line.wait(commandTime)
+	c.smtp = smtp.NewClient(c.wire)
 	c.smtp.SubmissionTimeout = c.line.wait(dataDoneTime)
-	if err := c.smtp.Hello(c.r.Hostname); err != nil {
+	if err := c.hello("220 go on\r\n"); err != nil {
 		return c.said("ehlo", err)
 	}
 	return nil
 }
 
+// ask says a command, or nothing, and returns the answer to it.
+func (c *session25) ask(code int, command string) (string, error) {
+	c.line.limit(commandTime)
+	text := textproto.NewConn(c.wire)
+	if command != "" {
+		if err := text.PrintfLine("%s", command); err != nil {
+			return "", err
+		}
+	}
+	_, answer, err := text.ReadResponse(code)
+	return answer, err
+}
+
+// ehlo says who we are and notes what the host offers, keywords in upper case.
+// A host that does not take EHLO offers nothing (RFC 5321 section 4.1.4).
+func (c *session25) ehlo() *Failure {
+	answer, err := c.ask(250, "EHLO "+c.r.Hostname)
+	var refused *textproto.Error
+	if errors.As(err, &refused) && refused.Code >= 500 && refused.Code < 600 {
+		answer, err = c.ask(250, "HELO "+c.r.Hostname)
+		answer, _, _ = strings.Cut(answer, "\n")
+	}
+	if err != nil {
+		return c.said("ehlo", err)
+	}
+	lines := strings.Split(answer, "\n")
+	if name, _, _ := strings.Cut(lines[0], " "); strings.EqualFold(name, c.r.Hostname) {
+		return failed("ehlo", ourselves, "the host is ourselves: it has our name, %s", name)
+	}
+	c.extensions = nil
+	for _, l := range lines[1:] {
+		keyword, parameters, _ := strings.Cut(strings.TrimSpace(l), " ")
+		c.extensions = append(c.extensions, strings.TrimSpace(strings.ToUpper(keyword)+" "+parameters))
+	}
+	return nil
+}
+
+// hello makes go-smtp believe that it says EHLO, which it wants to do first and
+// after each RSET. So what the host offers cannot change, nor be lost with the
+// connection.
+func (c *session25) hello(greeting string) error {
+	text := greeting + "250-go on\r\n"
+	for _, e := range c.extensions {
+		text += "250-" + e + "\r\n"
+	}
+	c.wire.given, c.wire.mute = []byte(text+"250 \r\n"), true
+	return c.smtp.Hello(c.r.Hostname)
+}
+
 // startTLS asks for TLS. Octets that came in the clear behind the answer end
-// the connection (RFC 3207 section 4.2). The error is a *Failure.
-func (c *session25) startTLS(ctx context.Context, text *textproto.Conn, transport net.Conn, s security) (net.Conn, error) {
-	if err := text.PrintfLine("STARTTLS"); err != nil {
-		return nil, c.said("tls", err)
+// the connection (RFC 3207 section 4.2).
+func (c *session25) startTLS(ctx context.Context, s security) *Failure {
+	if _, err := c.ask(220, "STARTTLS"); err != nil {
+		return c.said("tls", err)
 	}
-	if _, _, err := text.ReadResponse(220); err != nil {
-		return nil, c.said("tls", err)
+	if c.wire.r.Buffered() > 0 {
+		return failed("tls", "4.7.5", "octets in plain text behind the answer to STARTTLS")
 	}
-	if text.R.Buffered() > 0 {
-		return nil, failed("tls", "4.7.5", "octets in plain text behind the answer to STARTTLS")
-	}
-	t, fail := c.handshake(ctx, transport, s)
-	if fail != nil {
-		return nil, fail
-	}
-	return t, nil
+	return c.handshake(ctx, s)
 }
 
 // handshake goes over to TLS, and notes what it is worth.
-func (c *session25) handshake(ctx context.Context, nc net.Conn, s security) (*tls.Conn, *Failure) {
+func (c *session25) handshake(ctx context.Context, s security) *Failure {
 	cfg := &tls.Config{ServerName: c.hop.host, RootCAs: c.r.Roots, InsecureSkipVerify: true}
 	var untrusted error
 	cfg.VerifyConnection = func(st tls.ConnectionState) error {
@@ -261,19 +313,20 @@ func (c *session25) handshake(ctx context.Context, nc net.Conn, s security) (*tl
 		}
 		return nil
 	}
-	t := tls.Client(nc, cfg)
+	t := tls.Client(c.line, cfg)
 	ctx, cancel := context.WithTimeout(ctx, c.line.wait(connectTime))
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
-		return nil, failed("tls", "4.7.5", "TLS: %s", plain(err))
+		return failed("tls", "4.7.5", "TLS: %s", plain(err))
 	}
+	c.wire = newWire(t)
 	c.tls = tls.VersionName(t.ConnectionState().Version)
-	if untrusted == nil {
+	if c.trusted = untrusted == nil; c.trusted {
 		c.tls += ", certificate valid"
 	} else {
 		c.tls += ", certificate not trusted"
 	}
-	return t, nil
+	return nil
 }
 
 // login logs in to a smarthost that wants it.
@@ -285,21 +338,37 @@ func (c *session25) login(route Route) *Failure {
 	if err != nil {
 		return failed("auth", "4.7.0", "mta.routes.password_file: %v", err)
 	}
+	c.smtp.CommandTimeout = c.line.wait(commandTime)
 	var mechanism sasl.Client
 	switch {
 	case c.smtp.SupportsAuth("PLAIN"):
 		mechanism = sasl.NewPlainClient("", route.User, password)
 	case c.smtp.SupportsAuth("LOGIN"):
-		mechanism = sasl.NewLoginClient(route.User, password)
+		mechanism = &loginClient{route.User, password}
 	default:
 		return failed("auth", "4.7.0", "the smarthost offers neither AUTH PLAIN nor LOGIN")
 	}
 	if err := c.smtp.Auth(mechanism); err != nil {
-		fail := c.said("auth", err)
-		fail.Status = "4" + fail.Status[1:] // it is our configuration that is wrong, not the mail
-		return fail
+		return c.said("auth", err)
 	}
 	return nil
+}
+
+// A loginClient answers AUTH LOGIN, whose questions every host words as it
+// likes: the first one is for the name, the second one for the password.
+type loginClient []string
+
+// Start implements sasl.Client.
+func (*loginClient) Start() (string, []byte, error) { return "LOGIN", nil, nil }
+
+// Next implements sasl.Client.
+func (a *loginClient) Next([]byte) ([]byte, error) {
+	if len(*a) == 0 {
+		return nil, sasl.ErrUnexpectedServerChallenge
+	}
+	answer := (*a)[0]
+	*a = (*a)[1:]
+	return []byte(answer), nil
 }
 
 // failure is one of this host's, for whatever message.
@@ -320,9 +389,13 @@ func (c *session25) said(stage string, err error) *Failure {
 		f.Status, f.Reply = replyStatus(known.Code, known.EnhancedCode), replyText(known)
 	case errors.As(err, &reply):
 		f.Remote = true
-		f.Status, f.Reply = replyStatus(reply.Code, smtp.EnhancedCode{}), oneLine(fmt.Sprintf("%d %s", reply.Code, reply.Msg))
+		var e smtp.EnhancedCode
+		if n, _ := fmt.Sscanf(reply.Msg, "%d.%d.%d ", &e[0], &e[1], &e[2]); n < len(e) {
+			e = smtp.EnhancedCode{}
+		}
+		f.Status, f.Reply = replyStatus(reply.Code, e), oneLine(fmt.Sprintf("%d %s", reply.Code, reply.Msg))
 	default:
-		f.Status, f.Reply = "4.4.2", "no whole answer: "+oneLine(plain(err))
+		f.Status, f.Reply = "4.4.2", oneLine(plain(err))
 	}
 	return f
 }
@@ -340,7 +413,7 @@ func replyStatus(code int, e smtp.EnhancedCode) string {
 	if code >= 500 && code < 600 {
 		class = 5
 	}
-	if e[0] == class {
+	if e[0] == class && e[1] >= 0 && e[1] < 1000 && e[2] >= 0 && e[2] < 1000 {
 		return fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
 	}
 	return fmt.Sprintf("%d.0.0", class)
@@ -356,17 +429,18 @@ func replyText(e *smtp.SMTPError) string {
 
 const maxReply = 1000 // octets of a reply that are kept
 
-// oneLine keeps what a host says from forging lines of logs and reports.
+// oneLine keeps what a host says from forging lines of logs and reports, and
+// from speaking to a terminal.
 func oneLine(s string) string {
-	s = strings.ToValidUTF8(strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f:
+		case !unicode.IsPrint(r):
 			return '?'
 		}
 		return r
-	}, s), "?")
+	}, s)
 	if len(s) > maxReply {
 		s = strings.ToValidUTF8(s[:maxReply], "") + " …"
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (r Route) validate() error {
 	default:
 		bad("tls: %q is none of \"starttls\", \"tls\", \"optional\", \"none\"", r.TLS)
 	}
-	for _, p := range append(r.Domains, r.Senders...) {
+	for _, p := range slices.Concat(r.Domains, r.Senders) {
 		if _, err := path.Match(p, ""); err != nil {
 			bad("%q is no pattern such as \"example.org\" or \"*.example.org\"", p)
 		}
@@ -87,23 +88,27 @@ func ParseHost(s string) (string, error) {
 	if err != nil {
 		host, port = strings.Trim(s, "[]"), "25"
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
 		return "", fmt.Errorf("%q is not a host such as \"smtp.example.net:587\"", s)
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
+	if a, err := netip.ParseAddr(host); err == nil {
+		host = a.String()
+	} else {
 		clean, err := storage.ParseAddress("x@" + host)
-		if err != nil || host == "" {
+		if err != nil || strings.Contains(host, "@") {
 			return "", fmt.Errorf("%q is not a host such as \"smtp.example.net:587\"", s)
 		}
 		host = strings.TrimPrefix(clean, "x@")
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
 }
 
 // A Destination is where messages go that may share a connection.
 type Destination struct {
 	Domain     string // whose hosts the DNS names; or an address literal, "[192.0.2.1]"
 	Host       string // "host:port" instead; "" is none
+	User       string // login there
 	Here       bool   // our own mailboxes
 	RequireTLS bool   // RFC 8689
 }
@@ -126,6 +131,9 @@ func (c *Config) destination(e storage.QueueEntry, local func(domain string) boo
 	switch {
 	case e.Route != "":
 		d.Domain, d.Host = "", e.Route
+		if i := slices.IndexFunc(c.Routes, func(r Route) bool { return r.at(e.Route) }); i >= 0 {
+			d.User = c.Routes[i].User
+		}
 	case local(e.Domain):
 		return Destination{Here: true}
 	default:
@@ -133,6 +141,7 @@ func (c *Config) destination(e storage.QueueEntry, local func(domain string) boo
 			if r.fits(e.Sender, e.Domain) {
 				d.Domain = ""
 				d.Host, _ = ParseHost(r.Host) // it was validated
+				d.User = r.User
 				break
 			}
 		}
@@ -140,13 +149,19 @@ func (c *Config) destination(e storage.QueueEntry, local func(domain string) boo
 	return d
 }
 
-// route is how to speak to a host that was named: as its route says, and as
-// to any other where there is none.
-func (c *Config) route(host string) Route {
+// route is how to speak to a host that was named: as its route for that login
+// says, and as to any other where there is none.
+func (c *Config) route(d Destination) Route {
 	for _, r := range c.Routes {
-		if h, _ := ParseHost(r.Host); h == host {
+		if r.at(d.Host) && r.User == d.User {
 			return r
 		}
 	}
-	return Route{Host: host, TLS: "optional"}
+	return Route{Host: d.Host, TLS: "optional"}
+}
+
+// at tells whether the route leads to a host.
+func (r Route) at(host string) bool {
+	h, _ := ParseHost(r.Host)
+	return h == host
 }

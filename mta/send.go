@@ -1,12 +1,12 @@
 package mta
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
 
@@ -16,14 +16,16 @@ import (
 
 // A session25 is a connection to a host that is ready for messages.
 type session25 struct {
-	r     *Remote
-	hop   hop
-	line  *line
-	tls   string
-	smtp  *smtp.Client
-	began time.Time
-	stop  func() bool // watching the context
-	sent  int         // messages
+	r          *Remote
+	hop        hop
+	line       *line
+	wire       *wire
+	smtp       *smtp.Client
+	extensions []string // that the host offers, with their parameters
+	tls        string   // for the operator
+	trusted    bool     // TLS, and the certificate is the host's
+	lost       bool     // it is of no more use
+	began      time.Time
 }
 
 // Attempt implements Connection.
@@ -31,32 +33,33 @@ func (c *session25) Attempt() storage.Attempt { return c.attempt("data", "") }
 
 // Close implements Connection.
 func (c *session25) Close() {
-	c.smtp.CommandTimeout = c.line.wait(5 * time.Second)
-	c.smtp.Quit() //nolint:errcheck // we are through with it
+	if !c.lost {
+		c.smtp.CommandTimeout = c.line.wait(5 * time.Second)
+		c.smtp.Quit() //nolint:errcheck // we are through with it
+	}
 	c.abort()
 }
 
 // abort closes without a word.
 func (c *session25) abort() {
-	c.stop()
 	c.line.Close() //nolint:errcheck // we are through with it
 }
 
 // Send implements Connection. Addresses and content are never changed: what
 // the host cannot take fails (RFC 6152 section 3, RFC 6531 section 3.3).
-func (c *session25) Send(_ context.Context, m *Outbound) (results []Result, again bool) {
+func (c *session25) Send(ctx context.Context, m *Outbound) (results []Result, again bool) {
+	stop := c.watch(ctx)
 	c.began = time.Now()
 	results = make([]Result, len(m.To))
-	if fail := c.unfit(m); fail != nil {
-		fillAll(results, fail)
-		return results, true
+	fail := c.unfit(m)
+	if fail == nil {
+		fail = c.transaction(m, results)
 	}
-	again, fail := c.transaction(m, results)
 	if fail != nil {
 		fillAll(results, fail)
 	}
-	c.sent++
-	return results, again
+	c.lost = !stop() || c.lost
+	return results, !c.lost
 }
 
 // fillAll gives a failure to all recipients that have none.
@@ -80,6 +83,9 @@ func (c *session25) unfit(m *Outbound) *Failure {
 		f.HostDown = false
 		return f
 	}
+	if m.RequireTLS && (!c.trusted || !c.offers("REQUIRETLS")) {
+		return refuse("5.7.30", "the sender asks for REQUIRETLS, which the host does not offer")
+	}
 	if !safe(m.Sender) {
 		return refuse("5.1.7", "the sender's address cannot be sent")
 	}
@@ -95,58 +101,68 @@ func (c *session25) unfit(m *Outbound) *Failure {
 	return nil
 }
 
-// transaction says MAIL, RCPT and DATA. fail is that of all recipients which
-// have no result yet.
-func (c *session25) transaction(m *Outbound, results []Result) (again bool, fail *Failure) {
+// transaction says MAIL, RCPT and DATA. It returns the failure of all
+// recipients that have no result yet. go-smtp declares 8BITMIME to every host
+// that offers it.
+func (c *session25) transaction(m *Outbound, results []Result) *Failure {
 	c.smtp.CommandTimeout = c.line.wait(commandTime)
-	utf8 := m.UTF8 || !ascii(m.Sender)
-	for _, r := range m.To {
-		utf8 = utf8 || !ascii(r.Address)
+	o := &smtp.MailOptions{Size: m.Size, RequireTLS: m.RequireTLS, Return: smtp.DSNReturn(m.Ret)}
+	o.UTF8 = c.offers("SMTPUTF8") && international(m)
+	if visible(m.EnvID) {
+		o.EnvelopeID = m.EnvID
 	}
-	err := c.smtp.Mail(smtpd.Path(m.Sender), &smtp.MailOptions{
-		Size: m.Size, UTF8: utf8 && c.offers("SMTPUTF8"), RequireTLS: m.RequireTLS, Return: smtp.DSNReturn(m.Ret), EnvelopeID: m.EnvID,
-	})
-	if err != nil {
-		return c.after("mail", err)
+	if err := positive(c.smtp.Mail(smtpd.Path(m.Sender), o)); err != nil {
+		return c.refused("mail", err)
 	}
-	reports := c.offers("DSN")
 	accepted := 0
 	for i, r := range m.To {
-		results[i].Failure, again = c.rcpt(r)
-		if !again {
-			return false, results[i].Failure
+		f := c.rcpt(r)
+		if results[i].Failure = f; c.lost {
+			return f
 		}
-		if results[i].Failure == nil {
+		if f == nil {
 			accepted++
+		} else if f.Status == "5.5.3" && accepted > 0 {
+			f.Status = "4.5.3" // too many at a time: the next transaction has room (RFC 5321 section 4.5.3.1.10)
 		}
 	}
 	if accepted == 0 {
-		return c.reset()
+		c.reset()
+		return nil
 	}
-	reply, err := c.data(m)
-	if err != nil {
-		return c.after("data", err)
+	reply, fail := c.data(m)
+	if fail != nil {
+		return fail
 	}
 	for i := range results {
 		if results[i].Failure == nil {
-			results[i] = Result{Reply: oneLine("250 " + reply), Reports: reports}
+			results[i] = Result{Reply: reply, Reports: c.offers("DSN")}
 		}
 	}
-	return true, nil
+	return nil
 }
 
-// rcpt names one recipient. again is false where the connection is lost.
-func (c *session25) rcpt(r storage.QueuedRecipient) (fail *Failure, again bool) {
-	mine := func(status, text string) *Failure {
+// international tells whether a message needs SMTPUTF8 somewhere (RFC 6531).
+func international(m *Outbound) bool {
+	needs := m.UTF8 || !ascii(m.Sender)
+	for _, r := range m.To {
+		needs = needs || !ascii(r.Address) || !ascii(r.ORCPT)
+	}
+	return needs
+}
+
+// rcpt names one recipient.
+func (c *session25) rcpt(r storage.QueuedRecipient) *Failure {
+	refuse := func(status, text string) *Failure {
 		f := c.failure("rcpt", status, "%s", text)
 		f.HostDown = false
 		return f
 	}
 	switch {
 	case !safe(r.Address) || r.Address == "":
-		return mine("5.1.3", "the recipient's address cannot be sent"), true
+		return refuse("5.1.3", "the recipient's address cannot be sent")
 	case !ascii(r.Address) && !c.offers("SMTPUTF8"):
-		return mine("5.6.7", "the host does not take internationalized addresses (SMTPUTF8)"), true
+		return refuse("5.6.7", "the host does not take internationalized addresses (SMTPUTF8)")
 	}
 	o := &smtp.RcptOptions{}
 	if r.Notify != "" {
@@ -154,69 +170,148 @@ func (c *session25) rcpt(r storage.QueuedRecipient) (fail *Failure, again bool) 
 			o.Notify = append(o.Notify, smtp.DSNNotify(n))
 		}
 	}
-	if kind, address, ok := strings.Cut(r.ORCPT, ";"); ok {
-		o.OriginalRecipientType, o.OriginalRecipient = smtp.DSNAddressType(strings.ToUpper(kind)), address
+	o.OriginalRecipientType, o.OriginalRecipient = originalRecipient(r.ORCPT)
+	if err := positive(c.smtp.Rcpt(smtpd.Path(r.Address), o)); err != nil {
+		return c.refusal("rcpt", err)
 	}
-	err := c.smtp.Rcpt(smtpd.Path(r.Address), o)
-	if err == nil {
-		return nil, true
-	}
-	fail = c.said("rcpt", err)
-	fail.HostDown = lost(err)
-	return fail, !fail.HostDown
+	return nil
 }
 
-// data sends the message and returns what the host said.
-func (c *session25) data(m *Outbound) (string, error) {
+// originalRecipient is the parameter ORCPT, or nothing where go-smtp could not
+// write it as RFC 3461 section 4.2 and RFC 6533 section 3 ask: it does not
+// escape a backslash.
+func originalRecipient(orcpt string) (smtp.DSNAddressType, string) {
+	kind, address, _ := strings.Cut(orcpt, ";")
+	switch t := smtp.DSNAddressType(strings.ToUpper(kind)); {
+	case t == smtp.DSNAddressTypeRFC822 && visible(address):
+		return t, address
+	case t == smtp.DSNAddressTypeUTF8 && utf8.ValidString(address) && !strings.Contains(address, `\`):
+		return t, address
+	}
+	return "", ""
+}
+
+// data sends the message and returns what the host said to it.
+func (c *session25) data(m *Outbound) (string, *Failure) {
 	c.smtp.CommandTimeout = c.line.wait(dataTime)
 	w, err := c.smtp.Data()
 	if err != nil {
-		return "", err
+		return "", c.refused("data", err)
 	}
-	// No deadline of go-smtp's holds while the octets go out: line has one.
-	buffered := bufio.NewWriterSize(w, 32<<10)
-	if _, err := io.Copy(buffered, m.Reader()); err != nil {
-		c.line.Close() //nolint:errcheck // half a message must not end in a dot
-		return "", err
-	}
-	if err := buffered.Flush(); err != nil {
-		return "", err
+	// No deadline of go-smtp's holds while the octets go out: line has its own.
+	c.line.until = time.Now().Add(blockTime + time.Duration(m.Size/slowest)*time.Second)
+	body := &outflow{r: m.Reader(), left: m.Size}
+	if _, err := io.Copy(w, body); err != nil {
+		c.abort() // half a message must not end in a dot
+		c.lost = true
+		if body.err != nil {
+			return "", c.unsent(m, body.err)
+		}
+		return "", c.refusal("data", err)
 	}
 	answer, err := w.CloseWithResponse()
-	if err != nil {
-		return "", err
+	c.line.until = time.Time{}
+	if err == nil {
+		return oneLine("250 " + answer.StatusText), nil
 	}
-	return answer.StatusText, nil
-}
-
-// after goes back to where another message may begin, after a refusal.
-func (c *session25) after(stage string, err error) (again bool, fail *Failure) {
-	fail = c.said(stage, err)
-	if fail.HostDown = lost(err); fail.HostDown {
-		return false, fail
-	}
-	again, _ = c.reset()
-	return again, fail
-}
-
-func (c *session25) reset() (again bool, fail *Failure) {
-	return c.smtp.Reset() == nil, nil
-}
-
-// lost tells that a connection is of no more use: the host said 421, or
-// nothing that we understand.
-func lost(err error) bool {
 	var reply *smtp.SMTPError
-	return !errors.As(err, &reply) || reply.Code == 421
+	if positive(err) == nil && errors.As(err, &reply) {
+		return replyText(reply), nil
+	}
+	return "", c.refused("data", err)
+}
+
+// unsent is the failure of a message that broke off on our side.
+func (c *session25) unsent(m *Outbound, err error) *Failure {
+	f := c.failure("data", "4.3.0", "the message cannot be read here")
+	if errors.Is(err, errBareLine) {
+		f = c.failure("data", "5.6.0", "%v", err)
+	}
+	f.HostDown = false
+	c.r.log().Error("message cannot be sent", "id", m.ID, "err", err)
+	return f
+}
+
+// refused is refusal, after which another message may begin.
+func (c *session25) refused(stage string, err error) *Failure {
+	fail := c.refusal(stage, err)
+	c.reset()
+	return fail
+}
+
+// refusal is the failure of a command. The connection is lost when the host
+// said 421, or nothing that makes sense where it was said.
+func (c *session25) refusal(stage string, err error) *Failure {
+	var reply *smtp.SMTPError
+	c.lost = c.lost || !errors.As(err, &reply) || reply.Code == 421 || reply.Code < 400 || reply.Code > 599
+	fail := c.said(stage, err)
+	fail.HostDown = c.lost
+	return fail
+}
+
+// reset ends a transaction.
+func (c *session25) reset() {
+	c.lost = c.lost || positive(c.smtp.Reset()) != nil || c.hello("") != nil
+}
+
+// positive forgives a host that says yes with another code than the one that
+// was expected: the first digit counts (RFC 5321 section 4.2.1).
+func positive(err error) error {
+	var reply *smtp.SMTPError
+	if errors.As(err, &reply) && reply.Code/100 == 2 {
+		return nil
+	}
+	return err
+}
+
+var errBareLine = errors.New("the message has a bare CR or LF, which is never sent")
+
+// An outflow reads a message while it goes out, and fails where it is not what
+// it should be: all of it, in lines that end in CRLF. A host could take a bare
+// CR or LF for the end of the message, and what follows for commands.
+type outflow struct {
+	r    io.Reader
+	left int64
+	last byte
+	err  error
+}
+
+// Read implements io.Reader.
+func (o *outflow) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	for _, b := range p[:n] {
+		if (o.last == '\r') != (b == '\n') {
+			o.err = errBareLine
+			return 0, o.err
+		}
+		o.last = b
+	}
+	o.left -= int64(n)
+	switch {
+	case err == io.EOF && o.left > 0:
+		err = io.ErrUnexpectedEOF
+	case err == io.EOF && o.last == '\r':
+		err = errBareLine
+	}
+	if err != io.EOF {
+		o.err = err
+	}
+	return n, err
 }
 
 // safe tells that an address cannot be taken for more than one.
 func safe(address string) bool {
-	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '<' || r == '>' })
+	return utf8.ValidString(address) && !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '<' || r == '>' })
 }
 
 func ascii(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7e })
+}
+
+// visible tells that s is printable ASCII, which xtext can carry (RFC 3461
+// section 4).
+func visible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // sevenBit reads all of r.
