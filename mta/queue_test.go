@@ -52,6 +52,7 @@ type fakeHost struct {
 	mu    sync.Mutex
 	rcpt  func(domain, address string) *Failure // nil: it is taken
 	down  func(domain string) *Failure          // nil: a connection is had
+	used  func(times int) *Failure              // nil: a connection that was used so often still works
 	took  map[string]int                        // by address
 	text  map[string]string
 	conns int
@@ -75,12 +76,13 @@ func (h *fakeHost) Connect(ctx context.Context, d Destination) (Connection, erro
 	h.conns++
 	h.now[d.Domain]++
 	h.most[d.Domain] = max(h.most[d.Domain], h.now[d.Domain])
-	return &fakeConnection{h, d.Domain}, nil
+	return &fakeConnection{h: h, domain: d.Domain}, nil
 }
 
 type fakeConnection struct {
 	h      *fakeHost
 	domain string
+	times  int
 }
 
 func (c *fakeConnection) Send(ctx context.Context, m *Outbound) ([]Result, bool) {
@@ -94,6 +96,13 @@ func (c *fakeConnection) Send(ctx context.Context, m *Outbound) ([]Result, bool)
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
 	results := make([]Result, len(m.To))
+	if c.h.used != nil {
+		if f := c.h.used(c.times); f != nil {
+			fillAll(results, f)
+			return results, false
+		}
+	}
+	c.times++
 	down := false
 	for i, r := range m.To {
 		var f *Failure
@@ -536,6 +545,35 @@ func TestQueuePanics(t *testing.T) {
 		}
 		if n := f.queue.Stats().Panics; n != 3 {
 			t.Errorf("%d panics were counted", n)
+		}
+	})
+}
+
+// TestQueueKeptConnection: a connection that was kept for too long costs the
+// next message nothing; one that never works is not tried forever.
+func TestQueueKeptConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newQueueFixture(t, nil)
+		closing := failed("mail", "4.3.2", "421 4.3.2 closing")
+		closing.Remote = true
+		f.host.used = func(times int) *Failure {
+			if times > 0 {
+				return closing
+			}
+			return nil
+		}
+		for i := range 5 {
+			f.send(fromAlice, fmt.Sprintf("u%d@far.example", i))
+		}
+		time.Sleep(time.Minute)
+		if len(f.host.took) != 5 || f.queue.Stats().Deferred != 0 {
+			t.Errorf("%d of 5 were taken, %d deferred", len(f.host.took), f.queue.Stats().Deferred)
+		}
+		f.host.used = func(int) *Failure { return closing }
+		f.send(fromAlice, "v@far.example")
+		time.Sleep(time.Minute)
+		if f.queue.Stats().Deferred != 1 {
+			t.Errorf("%d deferred", f.queue.Stats().Deferred)
 		}
 	})
 }

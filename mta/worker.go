@@ -171,7 +171,7 @@ func (w *worker) attempt(m *Outbound) (results []Result, v verdict) {
 		w.hangUp()
 		f := results[0].Failure
 		switch {
-		case kept && f != nil && f.HostDown && !f.Remote && f.Stage == "mail":
+		case kept && f != nil && f.HostDown && f.Stage == "mail":
 			continue
 		case hostDown(results):
 			return results, breaks
