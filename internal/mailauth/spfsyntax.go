@@ -9,7 +9,7 @@ import (
 // would not notice what is wrong behind the one that matches (section 4.6).
 const (
 	spfExpand = `%(?:\{[slodiphvSLODIPHV][0-9]*[rR]?[-.+,/_=]*\}|[%_-])` // macro-expand
-	spfMacros = `(?:` + spfExpand + `|[!-$&-~])*`                // macro-string
+	spfMacros = `(?:` + spfExpand + `|[!-$&-~])*`                        // macro-string
 	spfLabel  = `(?:[0-9A-Za-z]*[A-Za-z][0-9A-Za-z]*|[0-9A-Za-z]+-[0-9A-Za-z-]*[0-9A-Za-z])`
 	spfDomain = spfMacros + `(?:\.` + spfLabel + `\.?|` + spfExpand + `)` // domain-spec
 	spfCIDR4  = `(?:/(?:[0-9]|[12][0-9]|3[0-2]))?`
