@@ -28,7 +28,7 @@ func AuthorDomain(h message.Header) (string, error) {
 	case a.broken != "":
 		return "", errors.New(a.broken)
 	case len(a.domains) > 1:
-		return "", fmt.Errorf("From names %d domains", len(a.domains))
+		return "", fmt.Errorf("there are %d domains in From", len(a.domains))
 	}
 	return a.domains[0], nil
 }

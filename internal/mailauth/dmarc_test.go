@@ -109,6 +109,8 @@ var dmarcCases = []dmarcCase{
 	{"4.10.2", "the suffix is the author, a customer signed", "gov.example=p=reject; psd=y", "a@gov.example", "", "tax.gov.example", Fail, reject},
 	{"4.10", "psd=y ends the walk", "example=p=reject; psd=n|gov.example=p=none; psd=y", "a@tax.gov.example", "", "", Fail, none},
 	{"4.10", "psd=n ends the walk", "example=p=reject; psd=y|bank.example=p=none; psd=n", "a@a.bank.example", "", "", Fail, none},
+	{"4.10", "psd=y ends the walk before trouble", "gov.example=p=reject; psd=y|!_dmarc.example", "a@tax.gov.example", "", "", Fail, reject},
+	{"4.10", "psd=n ends the walk before trouble", "bank.example=p=reject; psd=n|!_dmarc.example", "a@a.bank.example", "", "", Fail, reject},
 	{"4.7", "psd=u is nothing", "bank.example=p=reject; psd=u", "a@a.bank.example", "", "b.bank.example", Pass, none},
 	{"4.7", "psd=x is nothing", "bank.example=p=reject; psd=x", "a@a.bank.example", "", "b.bank.example", Pass, none},
 	{"4.10", "eight labels", "bank.example=p=reject", "a@1.2.3.4.5.6.bank.example", "", "bank.example", Pass, none},
@@ -233,13 +235,14 @@ var dmarcCases = []dmarcCase{
 	{"RFC 5322 3.6.2", "From without an address", "", "Bank", "", "", Fail, quarantine},
 	{"RFC 5322 3.6.2", "empty address", "", "Bank <>", "", "", Fail, quarantine},
 	{"RFC 5322 3.6.2", "address without a domain", "", "<a@>", "", "", Fail, quarantine},
-	{"RFC 5322 3.6.2", "address without a local part", "bank.example=p=reject", "<@bank.example>", "", "", Fail, reject},
+	{"RFC 5322 3.6.2", "address without a local part", "bank.example=p=reject", "<@bank.example>", "", "bank.example", Fail, reject},
 	{"RFC 6854 2.1", "group", "bank.example=p=reject", "Bank: a@bank.example;", "", "bank.example", Fail, reject},
 	{"RFC 6854 2.1", "empty group", "", "Bank:;", "", "", Fail, quarantine},
 	{"RFC 5322 3.4.1", "address literal", "", "a@[192.0.2.99]", "", "", Fail, quarantine},
 	{"RFC 5322 3.4.1", "two addresses without a comma", "bank.example=p=reject", "<a@bank.example> <a@evil.example>", "", "evil.example", Fail, quarantine},
 	{"RFC 5322 3.4.1", "two at signs", "evil.example=p=none", "a@bank.example@evil.example", "", "evil.example", Fail, quarantine},
 	{"RFC 5322 2.2", "NUL", "bank.example=p=reject", "a@bank.example\x00@evil.example", "", "evil.example", Fail, quarantine},
+	{"RFC 5322 2.2", "NUL in the local part", "bank.example=p=reject", "a\x00b@bank.example", "", "bank.example", Fail, reject},
 	{"RFC 5322 3.4.1", "quotes that do not end", "bank.example=p=reject", `"a@bank.example <a@evil.example>`, "", "evil.example", Fail, quarantine},
 	{"RFC 5322 3.4.1", "empty label", "bank.example=p=reject", "a@bank..example", "", "", Fail, quarantine},
 	{"RFC 5322 3.4.1", "invalid UTF-8", "", "a@b\xffnk.example", "", "", Fail, quarantine},
@@ -257,6 +260,10 @@ var dmarcCases = []dmarcCase{
 	{"5.3.5", "key cannot be looked up, SPF passes", "bank.example=p=reject|!s._domainkey.bank.example", "a@bank.example", "bank.example", "bank.example", Pass, none},
 	{"5.3.5", "key of another cannot be looked up", "bank.example=p=reject|!s._domainkey.evil.example", "a@bank.example", "", "evil.example", Fail, reject},
 	{"5.3.5", "key in strict mode, of a subdomain", "bank.example=p=reject; adkim=s|!s._domainkey.a.bank.example", "a@bank.example", "", "a.bank.example", Fail, reject},
+	{"5.3.5", "strict mode needs no suffix", "bank.example=p=reject; adkim=s|!_dmarc.example", "a@bank.example", "", "a.bank.example", Fail, reject},
+	{"5.3.5", "relaxed mode does", "bank.example=p=reject|!_dmarc.example", "a@bank.example", "", "a.bank.example", TempError, none},
+	{"5.3.5", "organization cannot be found out", "a.bank.example=p=reject|!_dmarc.bank.example", "a@a.bank.example", "", "bank.example", TempError, none},
+	{"5.3.5", "organization cannot be found out, and does not matter", "a.bank.example=p=reject|!_dmarc.bank.example", "a@a.bank.example", "a.bank.example", "bank.example", Pass, none},
 	{"5.3.5", "alignment cannot be found out", "bank.example=p=reject|!_dmarc.a.bank.example", "a@bank.example", "", "a.bank.example", TempError, none},
 }
 
@@ -383,6 +390,13 @@ func TestDMARCDetails(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if p := c.findPolicy(ctx, "mail.bank.example"); p.organization != "bank.example" || p.wants != reject {
+		t.Errorf("got %+v", p)
+	}
+	suffix, _ := newChecker(t, zoneTXT("_dmarc.gov.example", "v=DMARC1; p=reject; psd=y"))
+	if p := suffix.findPolicy(ctx, "gov.example"); p.organization != "gov.example" || p.wants != reject {
+		t.Errorf("got %+v", p)
 	}
 	if field := string(check(t, c, stranger, text).Field()); !strings.Contains(field, "dmarc=fail header.from=news.bank.example (p=reject dis=reject)") {
 		t.Errorf("got %s", field)

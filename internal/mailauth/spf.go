@@ -40,9 +40,9 @@ func (c *Checker) checkSPF(ctx context.Context, addr netip.Addr, helo, sender st
 	s := SPF{Result: Result(result), Domain: domain}
 	var trouble *net.DNSError
 	switch {
-	case result == spf.TempError || errors.As(err, &trouble) && trouble.IsTemporary:
+	case result == spf.TempError:
 		s.Reason = "DNS trouble"
-	case result == spf.PermError && err != nil && trouble == nil:
+	case result == spf.PermError && err != nil && !errors.As(err, &trouble):
 		s.Reason = err.Error() // one of the library's own, all harmless
 	}
 	return s

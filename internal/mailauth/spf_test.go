@@ -170,3 +170,37 @@ six.example. AAAA 2001:db8::1
 		}
 	}
 }
+
+// TestIPRevStorm has an address with more names than anybody needs.
+func TestIPRevStorm(t *testing.T) {
+	var zone strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&zone, "99.2.0.192.in-addr.arpa. PTR n%d.example.\n", i)
+	}
+	c, server := newChecker(t, zone.String())
+	if got := c.checkIPRev(ctx, stranger.Addr); got.Result != Fail {
+		t.Errorf("got %+v", got)
+	}
+	asked := 0
+	for i := range 60 {
+		if server.Queries(fmt.Sprintf("n%d.example", i)) > 0 {
+			asked++
+		}
+	}
+	if asked != maxNames {
+		t.Errorf("asked for %d names", asked)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.example":                            "a.example",
+		"a.example.":                           "a.example",
+		strings.Repeat("abc.", 70) + "example": strings.Repeat("abc.", 61) + "example", // RFC 7208 section 7.3
+		strings.Repeat("a", 300):               strings.Repeat("a", 300),
+	} {
+		if got := shorten(name); got != want {
+			t.Errorf("%q: got %q", name, got)
+		}
+	}
+}
