@@ -4,13 +4,9 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -161,15 +157,11 @@ func TestARCManySets(t *testing.T) {
 
 // TestARCMailDKIM verifies chains that Perl's Mail::DKIM sealed.
 func TestARCMailDKIM(t *testing.T) {
-	t.Parallel()
 	requireProgram(t, exec.Command("perl", "-MMail::DKIM::ARC::Signer", "-e1").Run() != nil, "Mail::DKIM")
 	key := newKey(t, RSA, "list.example", "r1")
 	c, _ := newChecker(t, published(t, key))
 	dir := t.TempDir()
-	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey(t, key))})
-	if err := os.WriteFile(filepath.Join(dir, "key.pem"), private, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, dir, "key.pem", pkcs1(t, key))
 	messages := randomMessages(t, 100)
 	writeMessages(t, dir, messages)
 	out := run(t, dir, "perl", "-MMail::DKIM::ARC::Signer", "-e", `

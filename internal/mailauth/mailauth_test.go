@@ -3,7 +3,6 @@ package mailauth
 import (
 	"bytes"
 	"context"
-	"crypto/rsa"
 	"net/netip"
 	"strings"
 	"testing"
@@ -102,13 +101,4 @@ func remove(h message.Header, fields []message.Field) message.Header {
 		}
 	}
 	return kept
-}
-
-func rsaKey(tb testing.TB, k Key) *rsa.PrivateKey {
-	tb.Helper()
-	key, ok := k.Private.(*rsa.PrivateKey)
-	if !ok {
-		tb.Fatalf("%T is no RSA key", k.Private)
-	}
-	return key
 }

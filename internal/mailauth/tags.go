@@ -17,7 +17,7 @@ type tag struct {
 type tagList []tag
 
 // parseTags reads a tag-list. ok is false if its syntax is wrong, or a tag
-// stands in it twice.
+// stands in it twice; a semicolon too many is forgiven.
 func parseTags(s string) (list tagList, ok bool) {
 	for at := 0; at < len(s); {
 		end := len(s)
@@ -27,8 +27,9 @@ func parseTags(s string) (list tagList, ok bool) {
 		name, value, found := strings.Cut(s[at:end], "=")
 		t := tag{name: trimSpace(name), value: trimSpace(value), from: at + len(name) + 1, to: end}
 		switch {
-		case !found && t.name == "" && end == len(s): // after the last semicolon
-			return list, true
+		case !found && t.name == "":
+			at = end + 1
+			continue
 		case !found, !isTagName(t.name), !isTagValue(t.value), len(list) == maxTags:
 			return nil, false
 		}

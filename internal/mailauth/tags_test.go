@@ -18,7 +18,7 @@ func TestParseTags(t *testing.T) {
 		";":                   "",
 		"a":                   "",
 		"=b":                  "",
-		"a=b;;":               "",
+		"a=b; ;;c=d;;":        "[{a b 2 3} {c d 9 10}]",
 		"a=b;a=c":             "",
 		"1a=b":                "",
 		"a-b=c":               "",
