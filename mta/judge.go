@@ -49,7 +49,7 @@ func (t *session) judge(ctx context.Context, m *Message, h message.Header, r *ma
 		return j, nil
 	}
 	if said == "junk" {
-		t.suspectAll(m, j)
+		j.suspect = m.everyone()
 	}
 	if err := t.obeyOwner(ctx, m, r, lists, j); err != nil || j.refuse != nil {
 		return j, err
@@ -127,10 +127,13 @@ func (t *session) obeyBlocklists(ctx context.Context, m *Message, listed []Listi
 	return nil
 }
 
-func (t *session) suspectAll(m *Message, j *judgment) {
+// everyone is all local recipients.
+func (m *Message) everyone() map[storage.AccountID]bool {
+	all := map[storage.AccountID]bool{}
 	for _, to := range m.To {
-		j.suspect[to.Account] = true
+		all[to.Account] = true
 	}
+	return all
 }
 
 // trust is how well someone must be known to be vouched for.

@@ -138,6 +138,15 @@ func TestJudgeWithoutDNS(t *testing.T) {
 	}
 }
 
+// TestLongHeader: what is longer than we look into is kept, but as junk.
+func TestLongHeader(t *testing.T) {
+	f, j, _ := newJudge(t, nil)
+	f.bring(t, "a@good.example", "From: a@good.example\n"+strings.Repeat("X: "+strings.Repeat("y", 1000)+"\n", 1100)+"From: b@reject.example\n\nx", "250 *")
+	if !j.suspect || len(j.text) < 1_100_000 {
+		t.Errorf("suspect: %v, %d octets delivered", j.suspect, len(j.text))
+	}
+}
+
 // TestForgedResults: a field that claims to be ours does not survive; others
 // do, and the rest is as it came.
 func TestForgedResults(t *testing.T) {

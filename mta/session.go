@@ -198,7 +198,8 @@ func (t *session) take(ctx context.Context, m *Message, asked *inquiry, tr smtpd
 func (t *session) spool(ctx context.Context, spool *storage.Spool, m *Message, asked *inquiry, r io.Reader) (prefix []byte, err error) {
 	in := bufio.NewReaderSize(r, 32<<10)
 	h, err := message.ReadHead(in, maxHead)
-	if err != nil && !errors.Is(err, message.ErrLongHeader) {
+	long := errors.Is(err, message.ErrLongHeader)
+	if err != nil && !long {
 		return nil, readStatus(err)
 	}
 	for _, f := range withoutForged(h.Fields, t.s.Hostname) {
@@ -213,6 +214,9 @@ func (t *session) spool(ctx context.Context, spool *storage.Spool, m *Message, a
 	prefix, err = t.settleWho(ctx, m, asked, h, body)
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
+	}
+	if long { // who knows what stands in the rest of it
+		m.Suspect = m.everyone()
 	}
 	return prefix, readStatus(err)
 }
