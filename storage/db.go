@@ -23,9 +23,8 @@ import (
 
 // Options say where a store is and whom it tells. Dir must be set.
 type Options struct {
-	Dir   string       // the data directory, made if it is missing
-	Log   *slog.Logger // nil means slog.Default()
-	Fatal func(error)  // called when the disk broke its word and the process must end; nil means exit status 1
+	Dir string       // the data directory, made if it is missing
+	Log *slog.Logger // nil means slog.Default()
 }
 
 // A DB is an open store. Its methods may be called from any goroutine.
@@ -57,12 +56,6 @@ const readers = 8 // connections that read; more would wait for the two cores an
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
-	}
-	if o.Fatal == nil {
-		o.Fatal = func(err error) {
-			o.Log.Error("the disk failed; ending, so that what is acknowledged is on it", "err", err)
-			os.Exit(1)
-		}
 	}
 	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, "blobs"), filepath.Join(o.Dir, "spool")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -113,8 +106,8 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	}
 	db.writer = &writer{
 		conn: conn, stmts: map[string]*sql.Stmt{}, jobs: make(chan *job, maxBatch),
-		closed: make(chan struct{}), ended: make(chan struct{}),
-		log: o.Log, fatal: o.Fatal, publish: db.publish, panics: func() { db.panics.Add(1) },
+		closed: make(chan struct{}), ended: make(chan struct{}), failed: make(chan struct{}),
+		log: o.Log, publish: db.publish, panics: func() { db.panics.Add(1) },
 	}
 	background, cancel := context.WithCancel(context.Background())
 	db.cancel = cancel
@@ -158,10 +151,22 @@ func (db *DB) Ping(ctx context.Context) error {
 	return db.writer.do(ctx, func(*tx) error { return nil })
 }
 
+// Failed is closed when the disk did not keep its word: an fsync failed, or a
+// COMMIT for another reason than that the disk is full. Every write from then
+// on ends with that error, and the process must end.
+func (db *DB) Failed() <-chan struct{} { return db.writer.failed }
+
+// Failure is why Failed is closed.
+func (db *DB) Failure() error {
+	<-db.writer.failed
+	return db.writer.failure
+}
+
 // Panics is the number of write functions and background jobs that panicked.
 func (db *DB) Panics() int64 { return db.panics.Load() }
 
-// Close ends the background work, finishes the writes that run, and closes the store.
+// Close ends the background work, finishes the writes that run, and closes the
+// store. A store whose disk failed is left to recovery as it is.
 func (db *DB) Close() error {
 	if db.cancel != nil {
 		db.cancel()
@@ -179,6 +184,9 @@ func (db *DB) closeFiles() error {
 	}
 	if db.writer != nil {
 		db.writer.stop()
+		if db.writer.isBroken() { // SQLite would write when it closes
+			return db.lock.Close()
+		}
 		for _, s := range db.writer.stmts {
 			keep(s.Close())
 		}

@@ -161,15 +161,30 @@ func (s *Spooled) adopt(id BlobID) error {
 	if s.stored {
 		return fmt.Errorf("blob %d: a message in a file can be stored once", id)
 	}
-	if err := s.file.Sync(); err != nil {
-		return diskError(err)
+	if err := s.db.synced(s.file.Sync()); err != nil {
+		return err
 	}
 	path := s.db.blobs.path(id)
 	if err := os.Rename(s.file.Name(), path); err != nil {
 		return diskError(err)
 	}
 	s.stored = true
-	return diskError(syncDir(filepath.Dir(path)))
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return s.db.synced(dir.Sync())
+}
+
+// synced takes the result of an fsync: one that failed means that the disk did
+// not keep its word, unless it is only full.
+func (db *DB) synced(err error) error {
+	err = diskError(err)
+	if err != nil && !errors.Is(err, ErrNoSpace) {
+		db.writer.broken(err)
+	}
+	return err
 }
 
 // diskError tells a full disk from other errors.

@@ -15,7 +15,7 @@ var ctx = context.Background()
 // openAt opens the store in a directory, with home.example as its domain.
 func openAt(t testing.TB, dir string) *DB {
 	t.Helper()
-	db, err := Open(ctx, Options{Dir: dir, Log: slog.New(slog.DiscardHandler), Fatal: func(err error) { t.Errorf("fatal: %v", err) }})
+	db, err := Open(ctx, Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

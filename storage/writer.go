@@ -42,8 +42,31 @@ type writer struct {
 	log    *slog.Logger
 
 	publish func([]*tx) // applies what was committed to indexes and watchers
-	fatal   func(error) // the disk does not keep its word: ends the process
 	panics  func()      // counts
+
+	fail    sync.Once
+	failed  chan struct{} // closed by broken: nothing is written any more
+	failure error         // why, once failed is closed
+}
+
+// broken says that the disk did not keep its word. The kernel may have dropped
+// the pages that it could not write, so neither a second try nor what we read
+// from here on can be trusted: all who wait are told so, and nothing is written
+// any more. What recovery finds whole at the next start is kept.
+func (w *writer) broken(err error) {
+	w.fail.Do(func() {
+		w.failure = fmt.Errorf("the disk failed: %w", err)
+		close(w.failed)
+	})
+}
+
+func (w *writer) isBroken() bool {
+	select {
+	case <-w.failed:
+		return true
+	default:
+		return false
+	}
 }
 
 // do queues fn and waits until its rows are on the disk, or it had no effect.
@@ -141,7 +164,7 @@ func (w *writer) commit(batch []*job) {
 // transaction is gone; then jobs with an error of their own are answered, and
 // the others had no effect.
 func (w *writer) together(batch []*job) (live []*job, err error) {
-	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := w.begin(); err != nil {
 		return nil, err
 	}
 	live = make([]*job, 0, len(batch))
@@ -175,7 +198,7 @@ func (w *writer) together(batch []*job) (live []*job, err error) {
 // alone runs one function in a transaction of its own and answers it.
 func (w *writer) alone(j *job) {
 	err := func() error {
-		if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+		if err := w.begin(); err != nil {
 			return err
 		}
 		if err := w.call(j); err != nil {
@@ -193,16 +216,20 @@ func (w *writer) alone(j *job) {
 	close(j.done)
 }
 
+func (w *writer) begin() error {
+	if w.isBroken() {
+		return w.failure
+	}
+	return w.exec("BEGIN IMMEDIATE")
+}
+
 // end commits, publishes the changes in order, and answers the jobs. After an
 // error nothing is answered yet and the transaction is gone.
 func (w *writer) end(live []*job) error {
 	if err := w.exec("COMMIT"); err != nil {
 		w.rollback()
 		if !errors.Is(err, ErrNoSpace) {
-			// The kernel may have dropped the pages that it could not write,
-			// so neither a second try nor what we read from here on can be
-			// trusted. What recovery finds whole at the next start is kept.
-			w.fatal(fmt.Errorf("commit: %w", err))
+			w.broken(fmt.Errorf("commit: %w", err))
 		}
 		return err
 	}

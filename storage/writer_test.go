@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -135,21 +135,65 @@ func TestClosedStore(t *testing.T) {
 	}
 }
 
-// TestFailedCommitIsFatal: when the disk breaks its word at COMMIT, the process
-// must end, and nobody is told that it worked.
-func TestFailedCommitIsFatal(t *testing.T) {
+// TestFailedCommit: when the disk breaks its word at COMMIT, nobody of that
+// batch or after it is told that it worked, and the process learns that it
+// must end; a full disk is no such thing.
+func TestFailedCommit(t *testing.T) {
+	dir := t.TempDir()
+	db := openAt(t, dir)
+	a := account(t, db, "alice")
+	if err := db.writer.do(ctx, func(t *tx) error { return fillDisk(db, t) }); !errors.Is(err, ErrNoSpace) || db.writer.isBroken() {
+		t.Fatalf("a full disk: %v, fatal: %v", err, db.writer.isBroken())
+	}
+	deliver(t, db, letter(0), "INBOX", a)
+	letters := []*Spooled{spool(t, db, letter(1)), spool(t, db, letter(2)), spool(t, db, letter(3))}
+	errs := batch(t, db, len(letters), func(i int) error {
+		if i != 1 {
+			return db.Deliver(ctx, delivery(letters[i], "INBOX", a))
+		}
+		return db.writer.do(ctx, func(t *tx) error {
+			// A violation that is found at COMMIT stands for an error of the disk.
+			if err := t.exec(`PRAGMA defer_foreign_keys = ON`); err != nil {
+				return err
+			}
+			return t.exec(`INSERT INTO credential (account, name, stored_key, server_key, created) VALUES (999, '', x'', x'', 0)`)
+		})
+	})
+	errs = append(errs, db.Deliver(ctx, delivery(spool(t, db, letter(4)), "INBOX", a)))
+	for i, err := range errs {
+		if err == nil {
+			t.Errorf("function %d was told that it worked", i)
+		}
+	}
+	select {
+	case <-db.Failed():
+		if err := db.Failure(); !errors.Is(err, errs[3]) {
+			t.Errorf("failed for %v, later writes for %v", err, errs[3])
+		}
+	default:
+		t.Error("nobody was told that the process must end")
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	db = openAt(t, dir)
+	defer db.Close()
+	if n := len(uids(t, db, a, named(t, db, a, "INBOX").ID)); n != 1 {
+		t.Errorf("%d messages are there, one was acknowledged", n)
+	}
+}
+
+// TestFailedSync: a file that cannot be fsynced is as bad as a COMMIT that fails.
+func TestFailedSync(t *testing.T) {
 	db := openAt(t, t.TempDir())
 	defer db.Close()
-	var fatal atomic.Int32
-	db.writer.fatal = func(error) { fatal.Add(1) }
-	err := db.writer.do(ctx, func(t *tx) error {
-		// A violation that is found at COMMIT stands for an error of the disk.
-		if err := t.exec(`PRAGMA defer_foreign_keys = ON`); err != nil {
-			return err
-		}
-		return t.exec(`INSERT INTO credential (account, name, stored_key, server_key, created) VALUES (999, '', x'', x'', 0)`)
-	})
-	if err == nil || fatal.Load() != 1 {
-		t.Errorf("answered %v, fatal %d times", err, fatal.Load())
+	a := account(t, db, "alice")
+	big := spool(t, db, strings.Repeat("0123456789", 50_000))
+	big.file.Close() // stands for a disk that refuses
+	if err := db.Deliver(ctx, delivery(big, "INBOX", a)); err == nil {
+		t.Error("it was told that it worked")
+	}
+	if !db.writer.isBroken() {
+		t.Error("nobody was told that the process must end")
 	}
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 )
 
 // TestDiskFull fills a small disk: senders are told to come again, readers
@@ -70,6 +74,59 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.data("Subject: room again\r\n\r\n")
+	if out, err := s.try("", "verify"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDiskFails: when the disk refuses what is to be committed, all who wait
+// are told to come again, the process ends with status 1, and what was
+// acknowledged before is there at the next start.
+func TestDiskFails(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	first := &smtpPeer{t: t, s: s}
+	first.data("Subject: acknowledged\r\n\r\n")
+	var peers []*smtpPeer
+	for range 3 {
+		p := &smtpPeer{t: t, s: s}
+		p.begin()
+		p.send("DATA\r\n", "354")
+		peers = append(peers, p)
+	}
+	c := s.imapClient("bob")
+	fmt.Fprint(c.nc, "x APPEND INBOX {10}\r\n")
+	if got := c.response(); !strings.HasPrefix(got, "+ ") {
+		t.Fatal(got)
+	}
+	// No file may grow: the kernel answers EFBIG, which is no full disk.
+	limit := syscall.Rlimit{Cur: 1, Max: 1}
+	if _, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(s.cmd.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); err != 0 {
+		t.Fatal(err)
+	}
+	for _, p := range peers {
+		io.WriteString(p.nc, "Subject: lost\r\n\r\n.\r\n") //nolint:errcheck // the reply tells
+	}
+	fmt.Fprint(c.nc, "0123456789\r\n")
+	for _, p := range peers {
+		if got, err := io.ReadAll(p.nc); !strings.HasPrefix(string(got), "451 4.3.0 ") {
+			t.Errorf("smtp: %q %v", got, err)
+		}
+	}
+	for got := ""; !strings.HasPrefix(got, "x NO "); {
+		if got = c.response(); strings.HasPrefix(got, "x OK") {
+			t.Errorf("imap: %q", got)
+		}
+	}
+	var exit *exec.ExitError
+	if err := s.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("serve ended with %v", err)
+	}
+	s.start()
+	c = s.imapClient("alice")
+	if got := c.ok("SELECT INBOX"); !strings.Contains(got, "* 1 EXISTS") {
+		t.Errorf("one message was acknowledged, and\n%s", got)
+	}
 	if out, err := s.try("", "verify"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -37,7 +37,7 @@ Under systemd it says when it is ready, and feeds the watchdog.`,
 	}
 }
 
-// serve runs the server until ctx is done.
+// serve runs the server until ctx is done, or the disk fails.
 func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level *slog.LevelVar) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -56,6 +56,9 @@ func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level
 		case <-ctx.Done():
 			log.Info("shutting down")
 			return nil
+		case <-s.db.Failed():
+			log.Error("ending, so that nothing is acknowledged that is not on the disk", "err", s.db.Failure())
+			return s.db.Failure()
 		case <-hup:
 			notify(log, daemon.SdNotifyReloading)
 			if err := reload(ctx, s, file, level); err != nil {
