@@ -78,8 +78,12 @@ func demo(ctx context.Context, data string, out, errOut io.Writer) error {
 		users = append(users, u)
 	}
 	printDemo(out, s, cfg, users)
-	<-ctx.Done()
-	return nil
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.db.Failed():
+		return s.db.Failure()
+	}
 }
 
 // demoConfig puts every service on loopback, at its usual port plus 1000 where
