@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // migrate brings the schema up to date, after a backup of what was there. A
@@ -22,11 +25,8 @@ func migrate(ctx context.Context, conn *sql.Conn, file string) error {
 	case version == len(migrations):
 		return nil
 	case version > 0:
-		backup := fmt.Sprintf("%s.v%d", file, version)
-		if _, err := os.Stat(backup); os.IsNotExist(err) {
-			if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", backup); err != nil {
-				return fmt.Errorf("backup before the upgrade: %w", err)
-			}
+		if err := backup(ctx, conn, fmt.Sprintf("%s.v%d", file, version)); err != nil {
+			return fmt.Errorf("backup before the upgrade: %w", err)
 		}
 	}
 	for v := version; v < len(migrations); v++ {
@@ -35,6 +35,33 @@ func migrate(ctx context.Context, conn *sql.Conn, file string) error {
 		}
 	}
 	return nil
+}
+
+// backup copies the database to a file, unless that is there. A file of that
+// name is whole and on the disk.
+func backup(ctx context.Context, conn *sql.Conn, file string) error {
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	half := file + ".new"
+	if err := os.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
+		return err
+	}
+	f, err := os.Open(half)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(half, file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
 }
 
 func migrateOne(ctx context.Context, conn *sql.Conn, v int) error {
