@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -114,11 +115,11 @@ func TestSharedBlob(t *testing.T) {
 	if err := db.readDB.QueryRow(`SELECT count(*) FROM blob`).Scan(&n); err != nil || n != 0 {
 		t.Fatalf("%d blobs are left (%v)", n, err)
 	}
-	files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*"))
-	if len(files) != 1 {
+	db.blobs.unlinkDue(time.Now().Add(9 * time.Minute))
+	if files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*")); len(files) != 1 {
 		t.Errorf("the file went before its readers could: %v", files)
 	}
-	db.blobs.unlinkDue(time.Now().Add(unlinkDelay))
+	db.blobs.unlinkDue(time.Now().Add(11 * time.Minute))
 	if files, _ := filepath.Glob(filepath.Join(db.dir, "blobs", "*", "*")); len(files) != 0 {
 		t.Errorf("files are left: %v", files)
 	}
@@ -210,6 +211,26 @@ func TestUIDValidity(t *testing.T) {
 	}
 }
 
+// harm changes rows as no function of ours does.
+func harm(t *testing.T, db *DB, statement string) {
+	t.Helper()
+	disable := func(on string) {
+		if _, err := db.writer.conn.ExecContext(ctx, "PRAGMA foreign_keys = "+on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disable("OFF")
+	defer disable("ON")
+	n := int64(0)
+	err := db.writer.do(ctx, func(t *tx) (err error) {
+		n, err = t.affected(statement)
+		return err
+	})
+	if err != nil || n == 0 {
+		t.Fatalf("%d rows were changed, %v", n, err)
+	}
+}
+
 // TestVerifyFinds: damage of every kind is reported.
 func TestVerifyFinds(t *testing.T) {
 	for name, damage := range map[string]string{
@@ -223,8 +244,24 @@ func TestVerifyFinds(t *testing.T) {
 		"parts":             `UPDATE email SET parts = x'ff' WHERE id = (SELECT min(id) FROM email)`,
 		"flags":             `UPDATE message SET flags = 255`,
 		"lost message":      `DELETE FROM message WHERE uid = 1`,
+		"account's count":   `UPDATE account SET messages = messages + 1`,
+		"expunged modseq":   `INSERT INTO expunged (account, modseq, email) SELECT id, modseq + 1, 1 FROM account`,
+		"email numbers":     `UPDATE account SET last_email = 1`,
+		"mailbox modseq":    `UPDATE mailbox SET changed = 1 WHERE name = 'INBOX'`,
+		"uidvalidity given": `UPDATE mailbox SET uidvalidity = 4000000000 WHERE name = 'Sent'`,
+		"created":           `UPDATE message SET created = changed + 1 WHERE uid = 2`,
+		"both":              `INSERT INTO expunged (account, modseq, mailbox, uid) SELECT 1, 2, mailbox, uid FROM message WHERE uid = 2`,
+		"deleted mailbox":   `UPDATE mailbox SET present = 0 WHERE name = 'INBOX'`,
+		"no mailbox":        `DELETE FROM message WHERE uid = 3`,
+		"email's account":   `UPDATE email SET id = id + (7 << 32) WHERE id NOT IN (SELECT email FROM message WHERE uid < 3)`,
+		"email's size":      `UPDATE email SET size = size + 1 WHERE id = (SELECT min(id) FROM email)`,
+		"envelope":          `UPDATE email SET envelope = x'' WHERE id = (SELECT min(id) FROM email)`,
+		"idle blob":         `INSERT INTO blob (size, sha256, data) SELECT size, sha256, data FROM blob LIMIT 1`,
+		"missing blob":      `DELETE FROM blob WHERE id = (SELECT min(id) FROM blob)`,
+		"alias":             `INSERT INTO address (address) VALUES ('nowhere@home.example')`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := openAt(t, t.TempDir())
 			defer db.Close()
 			a := account(t, db, "alice")
@@ -234,14 +271,23 @@ func TestVerifyFinds(t *testing.T) {
 			if found := problems(t, db); len(found) > 0 {
 				t.Fatalf("before: %v", found)
 			}
-			if err := db.writer.do(ctx, func(t *tx) error { return t.exec(damage) }); err != nil {
-				t.Fatal(err)
-			}
+			harm(t, db, damage)
 			if len(problems(t, db)) == 0 {
 				t.Error("nothing was found")
 			}
 		})
 	}
+	t.Run("index", func(t *testing.T) {
+		db := openAt(t, t.TempDir())
+		defer db.Close()
+		a := account(t, db, "alice")
+		deliver(t, db, letter(1), "INBOX", a)
+		uids(t, db, a, named(t, db, a, "INBOX").ID) // the index is in memory now
+		harm(t, db, fmt.Sprintf(`UPDATE message SET flags = %d`, Answered))
+		if found := problems(t, db); len(found) != 1 || !strings.HasPrefix(found[0].Where, "index of mailbox") {
+			t.Errorf("found %v", found)
+		}
+	})
 	t.Run("file", func(t *testing.T) {
 		db := openAt(t, t.TempDir())
 		defer db.Close()

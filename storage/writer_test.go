@@ -36,6 +36,42 @@ func batch(t *testing.T, db *DB, n int, write func(i int) error) []error {
 	return errs
 }
 
+// TestGroupCommit: what queued up during a commit goes into one transaction,
+// and when a caller is answered the index has its change already.
+func TestGroupCommit(t *testing.T) {
+	const n = 100
+	db := open(t)
+	a := account(t, db, "alice")
+	m := named(t, db, a, "INBOX")
+	uids(t, db, a, m.ID)
+	letters := make([]*Spooled, n)
+	for i := range n {
+		letters[i] = spool(t, db, letter(i))
+	}
+	commits, publish := 0, db.writer.publish
+	db.writer.publish = func(committed []*tx) {
+		commits++
+		publish(committed)
+	}
+	errs := batch(t, db, n, func(i int) error {
+		if err := db.Deliver(ctx, delivery(letters[i], "INBOX", a)); err != nil {
+			return err
+		}
+		if got := len(uids(t, db, a, m.ID)); got != n {
+			return fmt.Errorf("answered when %d messages of %d could be seen", got, n)
+		}
+		return nil
+	})
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("function %d: %v", i, err)
+		}
+	}
+	if commits != 2 { // that of the function that held the writer up is the other
+		t.Errorf("%d functions took %d commits", n, commits-1)
+	}
+}
+
 var errOwn = errors.New("a fault of its own")
 
 // TestOneFailureHarmsNoOther: among a hundred functions of one transaction one
