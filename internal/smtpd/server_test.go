@@ -1,11 +1,13 @@
 package smtpd
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -78,6 +80,63 @@ func TestSilence(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(conversation(t, addr, said)), "\r\n")
 		if last := lines[len(lines)-1]; !strings.HasPrefix(last, want) {
 			t.Errorf("silent after %q: %q", said, lines)
+		}
+	}
+}
+
+// A counting listener counts what its connections write.
+type counting struct {
+	net.Listener
+	writes atomic.Int64
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return countingConn{c, l}, err
+}
+
+type countingConn struct {
+	net.Conn
+	l *counting
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.l.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestPipelined: the replies to commands that came together go out together
+// (RFC 2920 section 3.2).
+func TestPipelined(t *testing.T) {
+	s := &Server{NewSession: func(*Conn) Session { return nobody{} }, Log: slog.New(slog.DiscardHandler)}
+	s.Configure(testConfig())
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &counting{Listener: inner}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	c, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	r := bufio.NewReader(c)
+	for n, group := range []struct{ said, last string }{
+		{"", "220 "},
+		{"EHLO x\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@home.example>\r\nRCPT TO:<c@home.example>\r\nDATA\r\n", "354 "},
+		{"X: 1\r\n\r\n.\r\nNOOP\r\nHELP\r\nQUIT\r\n", "221 "},
+	} {
+		io.WriteString(c, group.said)
+		for line := ""; !strings.HasPrefix(line, group.last); {
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := l.writes.Load(); got != int64(n+1) {
+			t.Errorf("after %q: %d writes, not %d", group.said, got, n+1)
 		}
 	}
 }
