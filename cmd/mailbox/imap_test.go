@@ -23,6 +23,14 @@ type imapClient struct {
 // imapClient returns one that has logged in.
 func (s *site) imapClient(user string) *imapClient {
 	s.t.Helper()
+	c := s.imapDial()
+	c.ok(fmt.Sprintf("LOGIN %s@home.example %q", user, testPassword))
+	return c
+}
+
+// imapDial returns one that was greeted.
+func (s *site) imapDial() *imapClient {
+	s.t.Helper()
 	nc, err := s.dial("imap")
 	if err != nil {
 		s.t.Fatal(err)
@@ -30,7 +38,6 @@ func (s *site) imapClient(user string) *imapClient {
 	s.t.Cleanup(func() { nc.Close() })
 	c := &imapClient{t: s.t, nc: nc, r: bufio.NewReader(nc)}
 	c.response()
-	c.ok(fmt.Sprintf("LOGIN %s@home.example %q", user, testPassword))
 	return c
 }
 

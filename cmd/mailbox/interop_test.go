@@ -84,6 +84,8 @@ func TestCurl(t *testing.T) {
 	}
 	if got := s.imapClient("alice").received(t, 2); !strings.Contains(got, "with ESMTPS\r\n\t(TLS1.3 TLS_") {
 		t.Errorf("over TLS Received says %q", got)
+	} else if !strings.Contains(got, "\r\n\tfor <alice@home.example>; ") {
+		t.Errorf("the only recipient is not named: %q", got)
 	}
 }
 
@@ -113,7 +115,11 @@ func TestSwaks(t *testing.T) {
 		c := s.imapClient(user)
 		c.ok("SELECT INBOX")
 		for n := range ways {
-			sameBelowTrace(t, c.body(n+1, ""), interopText)
+			text := c.body(n+1, "")
+			sameBelowTrace(t, text, interopText)
+			if strings.Contains(text, "for <") {
+				t.Errorf("one of two recipients is named: %q", text)
+			}
 		}
 	}
 }
