@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"mailbox/admin"
 )
 
@@ -114,19 +116,40 @@ func TestUsage(t *testing.T) {
 			t.Errorf("mailbox %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	root := newRootCommand()
-	for _, c := range append(root.Commands(), root) {
+	var helpful func(*cobra.Command)
+	helpful = func(c *cobra.Command) {
 		if c.Short == "" {
 			t.Errorf("%s has no help", c.CommandPath())
 		}
 		for _, sub := range c.Commands() {
-			if sub.Short == "" {
-				t.Errorf("%s has no help", sub.CommandPath())
-			}
+			helpful(sub)
 		}
 	}
+	helpful(newRootCommand())
 	if out := s.run("", "admin", "user", "add", "--help"); !strings.Contains(out, "--password-stdin") {
 		t.Errorf("help of user add:\n%s", out)
+	}
+}
+
+// TestConfigCheck: every mistake is named with its line, and the exit status
+// tells whether there was any.
+func TestConfigCheck(t *testing.T) {
+	s := newSite(t)
+	if out := s.run("", "config", "check"); !strings.Contains(out, "has no mistakes") {
+		t.Errorf("config check says %q", out)
+	}
+	file := filepath.Join(s.dir, "bad.toml")
+	if err := os.WriteFile(file, []byte("hostname = \"x\"\ncolour = 1\n[mta]\nlisten = [\"25\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"config", "check", file}, {"config", "check", filepath.Join(s.dir, "missing.toml")}} {
+		out, err := s.try("", args...)
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(out, args[2]) {
+			t.Errorf("%v: %v, says %q", args, err, out)
+		}
+	}
+	if out, _ := s.try("", "config", "check", file); !strings.Contains(out, file+":2: colour: no such key") {
+		t.Errorf("config check says %q", out)
 	}
 }
 
@@ -148,6 +171,85 @@ func TestModes(t *testing.T) {
 	}
 	if fi, err := os.Stat(filepath.Join(s.dir, "admin.sock")); err != nil || fi.Mode().Perm() != 0o660 {
 		t.Errorf("socket: %v %v", fi.Mode(), err)
+	}
+}
+
+// stranger is a user of the system who is nobody.
+const stranger = 54321
+
+// forStrangers lets every user of the system get to a site's directory and to
+// the program, as far as their own modes go.
+func (s *site) forStrangers() {
+	s.t.Helper()
+	if os.Geteuid() != 0 {
+		s.t.Skip("SKIPPED: becoming another user needs root")
+	}
+	file, err := binary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, dir := range []string{filepath.Dir(file), filepath.Dir(s.dir), s.dir, s.config} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// TestOwner: what root does while no server runs belongs to the server's user.
+func TestOwner(t *testing.T) {
+	s := newSite(t)
+	s.forStrangers()
+	files := func(do func(path string, fi fs.FileInfo) error) {
+		t.Helper()
+		err := filepath.WalkDir(filepath.Join(s.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			fi, err := d.Info()
+			if err != nil {
+				return err
+			}
+			return do(path, fi)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files(func(path string, _ fs.FileInfo) error { return os.Chown(path, stranger, stranger) })
+	if err := os.Remove(filepath.Join(s.dir, "data", "search.db")); err != nil { // so that something is made anew
+		t.Fatal(err)
+	}
+	s.run("another pass 5", "admin", "user", "add", "carol@home.example", "--password-stdin")
+	if _, err := os.Stat(filepath.Join(s.dir, "data", "search.db")); err != nil {
+		t.Error(err)
+	}
+	files(func(path string, fi fs.FileInfo) error {
+		if owner := fi.Sys().(*syscall.Stat_t); owner.Uid != stranger || owner.Gid != stranger {
+			t.Errorf("%s belongs to %d:%d", path, owner.Uid, owner.Gid)
+		}
+		return nil
+	})
+}
+
+// TestStranger: another user of the system gets nowhere, whether the server
+// runs or not, and is told why.
+func TestStranger(t *testing.T) {
+	s := newSite(t)
+	s.forStrangers()
+	for _, running := range []bool{false, true} {
+		if running {
+			s.start()
+		}
+		file, err := binary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(file, "admin", "user", "list", "--config", s.config)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+		out, err := cmd.CombinedOutput()
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "permission denied") {
+			t.Errorf("running %v: %v, says %q", running, err, out)
+		}
 	}
 }
 
