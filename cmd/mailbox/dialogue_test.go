@@ -19,7 +19,7 @@ func TestDialogues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(string(config), "[mta]\n", "[mta]\nmax_size = \"1MiB\"\n", 1)
+	text := strings.Replace(string(config), "[mta]\n", "postmaster = \"full@home.example\"\n[mta]\nmax_size = \"1MiB\"\n", 1)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
