@@ -146,3 +146,36 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketActivation: a socket that systemd holds open is taken over, not
+// opened a second time; one that is not in the configuration is told of.
+func TestSocketActivation(t *testing.T) {
+	s := newSite(t)
+	unknown := freePort(t)
+	var sockets []*os.File
+	for _, address := range []string{s.smtp, unknown} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		sockets = append(sockets, f)
+	}
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `LISTEN_FDS=2 LISTEN_PID=$$ exec "$0" "$@"`, file, "serve", "--config", s.config)
+	cmd.ExtraFiles = sockets
+	s.startAs(cmd)
+	in := &smtpPeer{t: t, s: s}
+	in.data("Subject: through systemd's socket\r\n\r\n")
+	if !strings.Contains(s.logged(), `"msg":"nobody listens on a socket of systemd: it is not in the configuration","address":"`+unknown+`"`) {
+		t.Errorf("nobody was told of %s:\n%s", unknown, s.logged())
+	}
+}

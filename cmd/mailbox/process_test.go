@@ -141,10 +141,17 @@ func (s *site) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.startAs(exec.Command(file, "serve", "--config", s.config))
+}
+
+// startAs is start by a command that becomes the server.
+func (s *site) startAs(cmd *exec.Cmd) {
+	s.t.Helper()
+	var err error
 	if s.log, err = os.CreateTemp(s.dir, "log-*"); err != nil {
 		s.t.Fatal(err)
 	}
-	s.cmd = exec.Command(file, "serve", "--config", s.config)
+	s.cmd = cmd
 	s.cmd.Stderr = s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

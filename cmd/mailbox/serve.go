@@ -47,6 +47,9 @@ func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level
 		return err
 	}
 	defer s.shutdown()
+	for _, a := range s.sockets.Unused() {
+		log.Warn("nobody listens on a socket of systemd: it is not in the configuration", "address", a.String())
+	}
 	log.Info("ready", "hostname", cfg.Hostname, "version", version())
 	notify(log, daemon.SdNotifyReady)
 	defer notify(log, daemon.SdNotifyStopping)

@@ -90,17 +90,3 @@ func (s *Sockets) Unused() []net.Addr {
 	}
 	return addrs
 }
-
-// Close closes the sockets that nobody took.
-func (s *Sockets) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var first error
-	for _, l := range s.free {
-		if err := l.Close(); err != nil && first == nil {
-			first = fmt.Errorf("close inherited socket: %w", err)
-		}
-	}
-	s.free = nil
-	return first
-}
