@@ -351,3 +351,32 @@ func TestStrayFiles(t *testing.T) {
 		t.Error(found)
 	}
 }
+
+// TestRemovalGoesOn: the removal of an account that a stop cut off is finished
+// after the next start.
+func TestRemovalGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	db := openAt(t, dir)
+	a := account(t, db, "alice")
+	deliver(t, db, letter(1), "INBOX", a)
+	harm(t, db, `UPDATE account SET removed = 1`)
+	harm(t, db, `DELETE FROM credential`)
+	harm(t, db, `DELETE FROM address`)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openAt(t, dir)
+	defer db.Close()
+	left := -1
+	for until := time.Now().Add(10 * time.Second); left != 0 && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		if err := db.readDB.QueryRow(`SELECT (SELECT count(*) FROM account) + (SELECT count(*) FROM blob)`).Scan(&left); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left != 0 {
+		t.Errorf("%d rows are left", left)
+	}
+	if found := problems(t, db); len(found) > 0 {
+		t.Error(found)
+	}
+}

@@ -233,3 +233,49 @@ func TestFailedSync(t *testing.T) {
 		t.Error("nobody was told that the process must end")
 	}
 }
+
+// TestSlices: long work goes in functions of at most 500 rows, so that
+// deliveries need not wait for all of it.
+func TestSlices(t *testing.T) {
+	const n = 1100
+	db := open(t)
+	a, b := account(t, db, "alice"), account(t, db, "bob")
+	fill := func(account AccountID) (MailboxID, []UID) {
+		t.Helper()
+		m := named(t, db, account, "INBOX").ID
+		uploads := make([]Upload, n)
+		for i := range uploads {
+			uploads[i].Message = spool(t, db, letter(i))
+		}
+		_, uids, err := db.Append(ctx, account, m, uploads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, uids
+	}
+	m, uids := fill(a)
+	fill(b)
+	most, functions, publish := 0, 0, db.writer.publish
+	db.writer.publish = func(committed []*tx) {
+		for _, t := range committed {
+			rows := len(t.emails)
+			for _, c := range t.changes {
+				rows = max(rows, len(c.Entries))
+			}
+			most, functions = max(most, rows), functions+1
+		}
+		publish(committed)
+	}
+	if _, err := db.StoreFlags(ctx, a, m, uids, FlagChange{Op: AddFlags, Flags: Deleted}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Expunge(ctx, a, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.RemoveAccount(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if most != 500 || functions < 9 {
+		t.Errorf("%d functions changed up to %d rows", functions, most)
+	}
+}
