@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -280,9 +281,10 @@ func TestReload(t *testing.T) {
 	reload(string(config)+"\n[mta2]\n", "mta2: no such key")
 	moved, metrics := freePort(t), freePort(t)
 	text := strings.Replace(string(config), s.smtp, moved, 1) + "\n[metrics]\nlisten = [\"" + metrics + "\"]\n"
-	reload(strings.Replace(text, `hostname = "mail.`, `hostname = "other.`, 1), `"configuration reloaded"`)
-	if !strings.Contains(s.logged(), `"keys":["hostname"]`) {
-		t.Error("nobody was told that hostname needs a restart")
+	elsewhere := strings.NewReplacer(`hostname = "mail.`, `hostname = "other.`, `/data"`, `/data2"`, `/admin.sock"`, `/admin2.sock"`)
+	reload(elsewhere.Replace(text), `"configuration reloaded"`)
+	if !strings.Contains(s.logged(), `"keys":["hostname","data","admin.socket"]`) {
+		t.Error("nobody was told what needs a restart")
 	}
 	if _, err := s.dial("smtp"); err == nil {
 		t.Error("the old address still answers")
@@ -310,7 +312,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestShutdown: idle peers are told, a message in progress is finished.
+// TestShutdown: idle peers are told, a message or command in progress is finished.
 func TestShutdown(t *testing.T) {
 	s := newSite(t)
 	s.start()
@@ -319,7 +321,11 @@ func TestShutdown(t *testing.T) {
 	busy := &smtpPeer{t: t, s: s}
 	busy.begin()
 	busy.send("DATA\r\n", "354")
-	c := s.imapClient("bob")
+	c, upload := s.imapClient("bob"), s.imapClient("bob")
+	fmt.Fprint(upload.nc, "u APPEND INBOX {10}\r\n")
+	if got := upload.response(); !strings.HasPrefix(got, "+ ") {
+		t.Fatal(got)
+	}
 	process := s.cmd.Process
 	if err := process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -333,6 +339,13 @@ func TestShutdown(t *testing.T) {
 	}
 	if got, err := io.ReadAll(busy.nc); !strings.HasPrefix(string(got), "250 ") || !strings.Contains(string(got), "\r\n421 4.3.2") {
 		t.Errorf("the message in progress was answered %q (%v)", got, err)
+	}
+	fmt.Fprint(upload.nc, "0123456789\r\n")
+	if got := upload.response(); !strings.HasPrefix(got, "u OK ") {
+		t.Errorf("the command in progress was answered %q", got)
+	}
+	if got := upload.response(); !strings.HasPrefix(got, "* BYE") {
+		t.Errorf("after its last command the session was told %q", got)
 	}
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("serve ended with %v", err)

@@ -14,7 +14,8 @@ import (
 )
 
 // TestDemo does what a newcomer does: run the demo and paste what it prints.
-// It runs twice on one directory, which keeps the mail.
+// It runs twice on one directory, which keeps the mail; the second time the
+// usual port is taken.
 func TestDemo(t *testing.T) {
 	program(t, "curl")
 	file, err := binary()
@@ -22,7 +23,13 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := filepath.Join(t.TempDir(), "data")
+	welcomed := 0
 	for run := 1; run <= 2; run++ {
+		if run == 2 {
+			if l, err := net.Listen("tcp", "127.0.0.1:1025"); err == nil { // otherwise somebody else has it
+				defer l.Close()
+			}
+		}
 		cmd := exec.Command(file, "demo", "--data", data)
 		cmd.Stderr = os.Stderr
 		t.Cleanup(func() { cmd.Process.Kill() })
@@ -56,6 +63,13 @@ func TestDemo(t *testing.T) {
 				t.Errorf("run %d: the newest message is %q", run, got)
 			}
 		}
+		for _, user := range regexp.MustCompile(`(\S+@demo\.test) +password (\S+)`).FindAllStringSubmatch(text.String(), -1) {
+			oldest := regexp.MustCompile(`-u \S+`).ReplaceAllString(strings.Replace(pasted[1], "MAILINDEX=*", "MAILINDEX=1", 1), "-u "+user[1]+":"+user[2])
+			if got := must(t, "", "sh", "-c", oldest); !strings.Contains(got, "To: <"+user[1]+">\r\nSubject: Welcome") {
+				t.Errorf("run %d: the oldest message of %s is %q", run, user[1], got)
+			}
+			welcomed++
+		}
 		must(t, "", "sh", "-c", pasted[3])
 		caught := ""
 		for until := time.Now().Add(10 * time.Second); !strings.Contains(caught, "Far away") && time.Now().Before(until); {
@@ -71,6 +85,9 @@ func TestDemo(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the demo ended with %v", err)
 		}
+	}
+	if welcomed != 4 {
+		t.Errorf("%d welcomes were found for two users in two runs", welcomed)
 	}
 }
 

@@ -1,5 +1,8 @@
 """Sends with smtplib and reads with imaplib; called by TestPython."""
 
+import base64
+import hashlib
+import hmac
 import imaplib
 import smtplib
 import ssl
@@ -43,6 +46,45 @@ def login(starttls=False):
     check(c.select("INBOX") == ("OK", [b"3"]), "select")
     return c
 
+
+def scram(name, password):
+    """SCRAM-SHA-256 (RFC 5802, RFC 7677) as imaplib calls it, challenge by challenge."""
+    bare, said = "n=%s,r=fyko+d2lbbFgONRv9qkxdawL" % name, {}
+
+    def mac(key, text):
+        return hmac.new(key, text.encode(), "sha256").digest()
+
+    def answer(challenge):
+        text = challenge.decode()
+        if not text:
+            return "n,," + bare
+        fields = dict(f.split("=", 1) for f in text.split(","))
+        if "v" in fields:
+            check(base64.b64decode(fields["v"]) == said["signature"], "the server's signature")
+            return b""
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+        key = mac(salted, "Client Key")
+        without = "c=biws,r=" + fields["r"]
+        whole = ",".join([bare, text, without])
+        proof = bytes(a ^ b for a, b in zip(key, mac(hashlib.sha256(key).digest(), whole)))
+        said["signature"] = mac(mac(salted, "Server Key"), whole)
+        return without + ",p=" + base64.b64encode(proof).decode()
+
+    return answer
+
+
+for starttls in (False, True):
+    with imaplib.IMAP4(*address(imap_address)) as c:
+        if starttls:
+            c.starttls(context)
+        check(c.authenticate("SCRAM-SHA-256", scram("alice@home.example", password))[0] == "OK", "scram")
+        check(c.select("INBOX")[0] == "OK", "select after scram")
+with imaplib.IMAP4(*address(imap_address)) as c:
+    try:
+        c.authenticate("SCRAM-SHA-256", scram("alice@home.example", "wrong"))
+        check(False, "a wrong password was taken")
+    except imaplib.IMAP4.error as e:
+        check("AUTHENTICATIONFAILED" in str(e), e)
 
 one, two = login(), login(starttls=True)
 for n in (b"1", b"2", b"3"):
