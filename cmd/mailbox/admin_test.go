@@ -154,6 +154,37 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
+// TestVerify: a damaged message is named, and the exit status is 1, whether
+// the server runs or not.
+func TestVerify(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	in := &smtpPeer{t: t, s: s}
+	in.data("Subject: large\r\n\r\n" + oddity{}.incompressible(400_000) + "\r\n")
+	if out := s.run("", "verify"); !strings.Contains(out, " 1 messages, ") || !strings.Contains(out, ": 0 problems") {
+		t.Errorf("verify says %q", out)
+	}
+	files, err := filepath.Glob(filepath.Join(s.dir, "data", "blobs", "*", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, err := s.try("", "verify")
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(out, "blob "+filepath.Base(files[0])+": ") || !strings.Contains(out, ": 1 problems") {
+			t.Errorf("verify of a damaged message: %v, says %q", err, out)
+		}
+		s.stop()
+	}
+}
+
 // TestModes: nobody else can read the data.
 func TestModes(t *testing.T) {
 	s := newSite(t)
@@ -183,6 +214,9 @@ const stranger = 54321
 func (s *site) forStrangers() {
 	s.t.Helper()
 	if os.Geteuid() != 0 {
+		if os.Getenv("MAILBOX_REQUIRE_PROGRAMS") != "" {
+			s.t.Fatal("becoming another user needs root, and is required")
+		}
 		s.t.Skip("SKIPPED: becoming another user needs root")
 	}
 	file, err := binary()
