@@ -62,7 +62,7 @@ func (m *Manager) Reload(c Config, names []string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seen := statFiles(c)
-	cert, err := m.load(c, names)
+	cert, err := m.load(c, names, time.Now())
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (m *Manager) refresh(now time.Time) {
 	} else if now.Before(renewAt(leaf)) {
 		return
 	}
-	cert, err := m.load(m.cfg, m.names)
+	cert, err := m.load(m.cfg, m.names, now)
 	if err != nil {
 		m.log.Error("new certificate not taken; the old one stays in use", "until", leaf.NotAfter, "err", err)
 		return
@@ -134,9 +134,9 @@ func (m *Manager) refresh(now time.Time) {
 	m.use(cert)
 }
 
-func (m *Manager) load(c Config, names []string) (*tls.Certificate, error) {
+func (m *Manager) load(c Config, names []string, now time.Time) (*tls.Certificate, error) {
 	if c.Mode == "self-signed" {
-		return authority{m.dir}.certificate(names, time.Now())
+		return authority{m.dir}.certificate(names, now)
 	}
 	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
@@ -147,7 +147,7 @@ func (m *Manager) load(c Config, names []string) (*tls.Certificate, error) {
 			m.log.Warn("clients will not trust the certificate", "file", c.Cert, "err", err)
 		}
 	}
-	if time.Now().After(cert.Leaf.NotAfter) {
+	if now.After(cert.Leaf.NotAfter) {
 		return nil, fmt.Errorf("certificate %s: %w", c.Cert, x509.CertificateInvalidError{Cert: cert.Leaf, Reason: x509.Expired})
 	}
 	return &cert, nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -78,7 +79,15 @@ func TestSelfSigned(t *testing.T) {
 	if _, err := connect(t, again.Server("imapd"), client); err != nil {
 		t.Errorf("under a new name: %v", err)
 	}
+	before := again.cert.Load().Leaf.NotAfter
+	again.refresh(time.Now().Add(leafLife / 2))
+	if got := again.cert.Load().Leaf.NotAfter; !got.Equal(before) {
+		t.Errorf("renewed at half its life: good until %s", got)
+	}
 	again.refresh(time.Now().Add(leafLife * 3 / 4))
+	if got := again.cert.Load().Leaf.NotAfter; got.Before(before.Add(leafLife / 2)) {
+		t.Errorf("not renewed in time: good until %s", got)
+	}
 	for _, name := range []string{"ca.key", "self-signed.pem"} {
 		if fi, err := os.Stat(filepath.Join(dir, "tls", name)); err != nil || fi.Mode() != 0o600 {
 			t.Errorf("%s: %v %v", name, fi.Mode(), err)
@@ -108,8 +117,11 @@ func TestTicketsStayAtHome(t *testing.T) {
 	}
 }
 
-// TestFiles: changed files are followed; a pair that does not fit is not.
-func TestFiles(t *testing.T) {
+// TestFiles: changed files are followed by themselves; a pair that does not
+// fit is not.
+func TestFiles(t *testing.T) { synctest.Test(t, testFiles) }
+
+func testFiles(t *testing.T) {
 	dir := t.TempDir()
 	c := Config{Mode: "files", Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	var authorities []*Manager
@@ -141,13 +153,13 @@ func TestFiles(t *testing.T) {
 	}
 	trusted(0)
 	put(c.Cert) // without its key
-	m.refresh(time.Now())
+	time.Sleep(2 * pollTime)
 	trusted(0)
 	put(c.Cert, c.Key)
-	m.refresh(time.Now())
+	time.Sleep(2 * pollTime)
 	trusted(2)
 	os.Remove(c.Key)
-	m.refresh(time.Now())
+	time.Sleep(2 * pollTime)
 	trusted(2)
 	if err := m.Reload(Config{Mode: "files", Cert: "/nowhere", Key: "/nowhere"}, []string{"mail.home.example"}); err == nil {
 		t.Error("a missing file was taken")
