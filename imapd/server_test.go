@@ -63,6 +63,15 @@ type fixture struct {
 
 func newFixture(t testing.TB, change func(*Server)) *fixture {
 	t.Helper()
+	f := newServer(t, change)
+	f.addr = f.listen(f.server.Serve)
+	f.tlsAddr = f.listen(f.server.ServeTLS)
+	return f
+}
+
+// newServer is a fixture that listens nowhere yet.
+func newServer(t testing.TB, change func(*Server)) *fixture {
+	t.Helper()
 	ctx := context.Background()
 	quiet := slog.New(slog.DiscardHandler)
 	db, err := storage.Open(ctx, storage.Options{Dir: t.TempDir(), Log: quiet})
@@ -88,8 +97,6 @@ func newFixture(t testing.TB, change func(*Server)) *fixture {
 	if change != nil {
 		change(f.server)
 	}
-	f.addr = f.listen(f.server.Serve)
-	f.tlsAddr = f.listen(f.server.ServeTLS)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
