@@ -297,6 +297,53 @@ func TestAppend(t *testing.T) {
 	c.ok("NOOP")
 }
 
+// TestNames: what no mailbox may be called, and what is the same name.
+func TestNames(t *testing.T) {
+	c := newFixture(t, nil).login()
+	for _, name := range []string{`""`, "a//b", "/a", `"a*"`, `"a%"`, "a&AAE-b", "&AGEAYg-", "a&", strings.Repeat("x", 256), strings.Repeat("a/", 20) + "a", strings.Repeat(strings.Repeat("x", 200)+"/", 5) + "x"} {
+		c.fails("CREATE "+name, "NO [CANNOT]")
+	}
+	c.ok("CREATE inBox/Child")
+	wantAll(t, c.ok(`LIST "" INBOX/*`), `"/" INBOX/Child`)
+	c.ok("CREATE e&AwE-")                                                  // e and a combining accent
+	wantAll(t, c.ok(`LIST "" &AOk-`), `* LIST (\HasNoChildren) "/" &AOk-`) // are é
+	c.fails("CREATE &AOk-", "NO [ALREADYEXISTS]")
+	c.fails("DELETE INBOX", "NO")
+	c.upload("INBOX", "", hello)
+	c.ok("RENAME INBOX Old")
+	wantAll(t, c.ok("STATUS INBOX (MESSAGES)"), "MESSAGES 0")
+	wantAll(t, c.ok("STATUS Old (MESSAGES)"), "MESSAGES 1")
+	wantAll(t, c.ok(`LIST "" INBOX/*`), `"/" INBOX/Child`)
+}
+
+// TestLimits: quota and keywords are refused by name, and a MOVE always fits.
+func TestLimits(t *testing.T) {
+	f := newFixture(t, nil)
+	c := f.login()
+	c.upload("INBOX", "", hello)
+	if err := f.db.SetQuota(context.Background(), f.account, int64(len(hello))); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("SELECT INBOX")
+	c.fails("COPY 1 Archive", "NO [OVERQUOTA]")
+	c.ok("MOVE 1 Archive")
+	c.ok("SELECT Archive")
+	words := func(from, to int) string {
+		var all []string
+		for i := from; i < to; i++ {
+			all = append(all, fmt.Sprint("word", i))
+		}
+		return "(" + strings.Join(all, " ") + ")"
+	}
+	wantAll(t, c.ok("STORE 1 FLAGS "+words(0, 200)), "word0 ", "word199")
+	c.ok("STORE 1 FLAGS.SILENT " + words(200, 255))
+	c.fails("STORE 1 FLAGS (oneMore)", "NO [LIMIT]")
+	wantAll(t, c.ok("STORE 1 FLAGS (WORD0)"), `(FLAGS (\Recent word0))`)
+	if got := c.ok("SELECT Archive"); !strings.Contains(got, "word254") || strings.Contains(got, `\*`) {
+		t.Errorf("a mailbox with all keywords says that it takes more: %s", got)
+	}
+}
+
 func TestSearch(t *testing.T) {
 	f := newFixture(t, nil)
 	c := f.login()

@@ -183,8 +183,9 @@ func (c *conn) tellFlags() {
 }
 
 func (c *conn) mailboxFlags(wildcard bool) []string {
-	all := append([]string{`\Answered`, `\Flagged`, `\Deleted`, `\Seen`, `\Draft`}, c.view.cur.AllKeywords()...)
-	if wildcard {
+	keywords := c.view.cur.AllKeywords()
+	all := append([]string{`\Answered`, `\Flagged`, `\Deleted`, `\Seen`, `\Draft`}, keywords...)
+	if wildcard && len(keywords) < storage.MaxKeywords { // new ones may be made (RFC 3501 section 7.1)
 		all = append(all, `\*`)
 	}
 	return all

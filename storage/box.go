@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// maxKeywords is how many keywords a mailbox may ever have had.
-const maxKeywords = 255
+// MaxKeywords is how many keywords a mailbox may ever have had.
+const MaxKeywords = 255
 
 // slice is the most rows that one function of long work may change, so that
 // the deliveries behind it need not wait long.
@@ -107,8 +107,8 @@ func (b *box) keywordSet(names []string) (string, error) {
 	for _, name := range names {
 		n := keywordNumber(b.Keywords, name)
 		if n < 0 {
-			if len(b.Keywords) >= maxKeywords {
-				return "", fmt.Errorf("mailbox %q has %d keywords: %w", b.Name, maxKeywords, ErrLimit)
+			if len(b.Keywords) >= MaxKeywords {
+				return "", fmt.Errorf("mailbox %q has %d keywords: %w", b.Name, MaxKeywords, ErrLimit)
 			}
 			if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 				return "", fmt.Errorf("keyword %q: %w", name, ErrInvalid)
