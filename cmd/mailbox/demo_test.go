@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -126,6 +128,46 @@ func watch(t *testing.T, command, send string) {
 	in.Close()
 	kill()
 	c.Wait() //nolint:errcheck // it was killed
+}
+
+// TestDemoOfNobody: the demo needs no root and no home, and leaves nothing behind.
+func TestDemoOfNobody(t *testing.T) {
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file, "demo")
+	if os.Geteuid() == 0 {
+		if err := os.Chmod(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	}
+	cmd.Dir, cmd.Env, cmd.Stderr = "/", []string{"TMPDIR=" + os.TempDir()}, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	data := ""
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "telnet://"); {
+		if _, dir, ok := strings.Cut(lines.Text(), "Data   "); ok {
+			data = dir
+		}
+	}
+	if _, err := os.Stat(data); err != nil {
+		t.Error(err)
+	}
+	cmd.Process.Signal(syscall.SIGINT) //nolint:errcheck // its end tells
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("the demo ended with %v", err)
+	}
+	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left behind (%v)", data, err)
+	}
 }
 
 // TestSystemd: systemd is told when the server is ready, that it lives, and
