@@ -44,7 +44,19 @@ func TestAdmin(t *testing.T) {
 					t.Errorf("mailbox %s: %v, says\n%s\nwithout %q", strings.Join(args, " "), err, out, want)
 				}
 			}
+			opens := func(password string, want string) {
+				t.Helper()
+				if !running {
+					return
+				}
+				c := s.imapDial()
+				if _, got := c.do(fmt.Sprintf("LOGIN carol@home.example %q", password)); !strings.HasPrefix(got, want) {
+					t.Errorf("a login is answered %q, not %s", got, want)
+				}
+				c.nc.Close()
+			}
 			s.run("another pass 5", "admin", "user", "add", "carol@home.example", "--password-stdin", "--quota", "5GiB")
+			opens("another pass 5", "OK")
 			has("5.0 GiB", "admin", "user", "list")
 			has("carol@home.example", "admin", "user", "show", "carol@home.example")
 			for address, want := range map[string]string{"Carol@home.example": "already exists", "carol@elsewhere.example": "not among the domains"} {
@@ -55,6 +67,8 @@ func TestAdmin(t *testing.T) {
 			fails("empty", "admin", "user", "add", "dora@home.example", "--password-stdin")
 			fails("not found", "admin", "user", "show", "nobody@home.example")
 			s.run("yet another 6", "admin", "user", "passwd", "carol@home.example", "--password-stdin")
+			opens("another pass 5", "NO [AUTHENTICATIONFAILED]")
+			opens("yet another 6", "OK")
 			has("none", "admin", "user", "set", "carol@home.example", "--quota", "none", "--tag-folders")
 
 			var p admin.AppPassword
@@ -62,8 +76,10 @@ func TestAdmin(t *testing.T) {
 				t.Errorf("app password %q: %v", p.Password, err)
 			}
 			has("phone", "admin", "user", "app-password", "list", "carol@home.example")
+			opens(p.Password, "OK")
 			fails("already exists", "admin", "user", "app-password", "add", "carol@home.example", "phone")
 			s.run("", "admin", "user", "app-password", "remove", "carol@home.example", "phone")
+			opens(p.Password, "NO [AUTHENTICATIONFAILED]")
 			fails("not found", "admin", "user", "app-password", "remove", "carol@home.example", "phone")
 
 			s.run("", "admin", "alias", "add", "info@home.example", "carol@home.example", "alice@home.example")
@@ -89,6 +105,7 @@ func TestAdmin(t *testing.T) {
 				t.Fatalf("sessions %+v: %v", sessions, err)
 			}
 			s.run("", "admin", "session", "kill", sessions[0].ID)
+			fails("not found", "admin", "session", "kill", "9999")
 			if got := c.response(); !strings.HasPrefix(got, "* BYE") {
 				t.Errorf("the killed session was told %q", got)
 			}
