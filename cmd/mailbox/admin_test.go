@@ -330,6 +330,19 @@ func TestReload(t *testing.T) {
 		}
 	}
 	reload(string(config)+"\n[mta2]\n", "mta2: no such key")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	reload(strings.Replace(strings.Replace(string(config), s.smtp, busy.Addr().String(), 1), s.imap, freePort(t), 1), "address already in use")
+	for _, service := range []string{"smtp", "imap"} {
+		nc, err := s.dial(service)
+		if err != nil {
+			t.Fatalf("after a reload that failed: %v", err)
+		}
+		nc.Close()
+	}
 	moved, metrics := freePort(t), freePort(t)
 	text := strings.Replace(string(config), s.smtp, moved, 1) + "\n[metrics]\nlisten = [\"" + metrics + "\"]\n"
 	elsewhere := strings.NewReplacer(`hostname = "mail.`, `hostname = "other.`, `/data"`, `/data2"`, `/admin.sock"`, `/admin2.sock"`)
