@@ -65,7 +65,7 @@ func TestDemo(t *testing.T) {
 				t.Errorf("run %d: the newest message is %q", run, got)
 			}
 		}
-		for _, user := range regexp.MustCompile(`(\S+@demo\.test) +password (\S+)`).FindAllStringSubmatch(text.String(), -1) {
+		for _, user := range regexp.MustCompile(`((?:alice|bob)@demo\.test) +password (\S+)`).FindAllStringSubmatch(text.String(), -1) {
 			oldest := regexp.MustCompile(`-u \S+`).ReplaceAllString(strings.Replace(pasted[1], "MAILINDEX=*", "MAILINDEX=1", 1), "-u "+user[1]+":"+user[2])
 			if got := must(t, "", "sh", "-c", oldest); !strings.Contains(got, "To: <"+user[1]+">\r\nSubject: Welcome") {
 				t.Errorf("run %d: the oldest message of %s is %q", run, user[1], got)
