@@ -30,7 +30,7 @@ func (db *DB) startBackground(ctx context.Context) error {
 	db.search = search
 	db.goBackground(ctx, "remove accounts", db.resumeRemovals)
 	db.goBackground(ctx, "explain", db.explainInBackground)
-	db.goBackground(ctx, "forget", db.forget)
+	db.goBackground(ctx, "forget", db.forgetDaily)
 	db.goBackground(ctx, "sweep files", func(ctx context.Context) error { return db.blobs.sweep(ctx, db.blobsExist) })
 	return nil
 }

@@ -128,24 +128,28 @@ func cleanOrSame(address string) string {
 	return address
 }
 
-// forget removes once a day what is too old, or too much.
-func (db *DB) forget(ctx context.Context) error {
-	for {
-		err := db.writer.do(ctx, func(t *tx) error {
-			err := t.exec(`DELETE FROM explanation WHERE at < ? OR id <= (SELECT max(id) FROM explanation) - ?`,
-				time.Now().Add(-explanationLife).UnixMilli(), maxExplanations)
-			if err != nil {
-				return err
-			}
-			return t.forgetAcquaintances()
-		})
-		if err != nil && ctx.Err() == nil {
-			db.log.Warn("old explanations could not be removed", "err", err)
-		}
+// forgetDaily forgets once a day, beginning soon after the start.
+func (db *DB) forgetDaily(ctx context.Context) error {
+	for wait := time.Minute; ; wait = dailyWork {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(dailyWork):
+		case <-time.After(wait):
+		}
+		if err := db.forget(ctx); err != nil && ctx.Err() == nil {
+			db.log.Warn("old explanations could not be removed", "err", err)
 		}
 	}
+}
+
+// forget removes what is too old, or too much.
+func (db *DB) forget(ctx context.Context) error {
+	return db.writer.do(ctx, func(t *tx) error {
+		err := t.exec(`DELETE FROM explanation WHERE at < ? OR id <= (SELECT max(id) FROM explanation) - ?`,
+			time.Now().Add(-explanationLife).UnixMilli(), maxExplanations)
+		if err != nil {
+			return err
+		}
+		return t.forgetAcquaintances()
+	})
 }
