@@ -75,6 +75,7 @@ func newRootCommand() *cobra.Command {
 		newConfigCommand(o),
 		newAdminCommand(o),
 		newVersionCommand(),
+		newManCommand(),
 	)
 	return root
 }

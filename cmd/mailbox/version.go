@@ -20,8 +20,15 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
-// version is that of the module or, built from a checkout, its commit.
+// release is set by the linker, where a package is built:
+// -ldflags "-X main.release=1.2.3".
+var release string
+
+// version is that of the package or the module or, built from a checkout, its commit.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
