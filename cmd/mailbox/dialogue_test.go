@@ -15,14 +15,8 @@ import (
 // program. One alone: go test ./cmd/mailbox -run TestDialogues/mta_bdat
 func TestDialogues(t *testing.T) {
 	s := newSite(t)
-	config, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Replace(string(config), "[mta]\n", "postmaster = \"full@home.example\"\n[mta]\nmax_size = \"1MiB\"\n", 1)
-	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.set("", `postmaster = "full@home.example"`)
+	s.set("mta", `max_size = "1MiB"`)
 	s.run(testPassword, "admin", "user", "add", "full@home.example", "--password-stdin", "--quota", "1B")
 	s.run("", "admin", "alias", "add", "staff@home.example", "alice@home.example", "bob@home.example")
 	s.start()

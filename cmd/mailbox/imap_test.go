@@ -24,7 +24,7 @@ type imapClient struct {
 func (s *site) imapClient(user string) *imapClient {
 	s.t.Helper()
 	c := s.imapDial()
-	c.ok(fmt.Sprintf("LOGIN %s@home.example %q", user, testPassword))
+	c.ok(fmt.Sprintf("LOGIN %s@%s %q", user, s.domain, testPassword))
 	return c
 }
 

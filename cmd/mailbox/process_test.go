@@ -45,29 +45,45 @@ func TestMain(m *testing.M) {
 
 const testPassword = "correct horse 9"
 
-// A site is a configured server with two users, run as a process.
+// A site is a configured server with two users, alice and bob, run as a
+// process. What is empty in it is chosen by configure.
 type site struct {
 	t                       testing.TB
+	domain                  string // its host is mail.domain
 	dir, config             string
 	smtp, imap, imaps       string
-	submission, submissions string
+	submission, submissions string   // 587 and 465
+	alternate               string   // 2525
+	env                     []string // of the process, besides ours
 	cmd                     *exec.Cmd
 	log                     *os.File
 }
 
-// newSite configures a server and adds the users while none runs.
+// newSite configures a server for home.example.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), smtp: freePort(t), imap: freePort(t), imaps: freePort(t), submission: freePort(t), submissions: freePort(t)}
+	return (&site{t: t, domain: "home.example"}).configure()
+}
+
+// configure configures a server and adds the users while none runs.
+func (s *site) configure() *site {
+	t := s.t
+	t.Helper()
+	s.dir = t.TempDir()
+	for _, address := range []*string{&s.smtp, &s.imap, &s.imaps, &s.submission, &s.submissions, &s.alternate} {
+		if *address == "" {
+			*address = freePort(t)
+		}
+	}
 	s.config = filepath.Join(s.dir, "mailbox.toml")
-	text := fmt.Sprintf(`hostname = "mail.home.example"
-domains = ["home.example"]
+	text := fmt.Sprintf(`hostname = "mail.%s"
+domains = [%q]
 data = %q
 [mta]
 listen = [%q]
 per_address = 1000
 [msa]
-listen = [%q]
+listen = [%q, %q]
 listen_tls = [%q]
 per_address = 1000
 [imapd]
@@ -78,12 +94,12 @@ plaintext_login = true
 servers = ["127.0.0.1:1"] # nobody answers there, at once
 [admin]
 socket = %q
-`, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.submissions, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
+`, s.domain, s.domain, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.alternate, s.submissions, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range []string{"alice", "bob"} {
-		s.run(testPassword, "admin", "user", "add", user+"@home.example", "--password-stdin")
+		s.run(testPassword, "admin", "user", "add", user+"@"+s.domain, "--password-stdin")
 	}
 	s.trust("client.example")
 	t.Cleanup(s.stop)
@@ -99,6 +115,26 @@ func (s *site) trust(sender string) {
 		err = errors.Join(db.SetSenderPolicy(ctx, storage.SenderPolicy{Sender: sender, Action: "accept"}), db.Close())
 	}
 	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// set adds lines to a section of the configuration; "" is the begin of the file.
+func (s *site) set(section, lines string) {
+	s.t.Helper()
+	old, err := os.ReadFile(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	head := "[" + section + "]\n"
+	if section == "" {
+		head = ""
+	}
+	text := strings.Replace(string(old), head, head+lines+"\n", 1)
+	if text == string(old) {
+		text += head + lines + "\n"
+	}
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -153,6 +189,7 @@ func (s *site) startAs(cmd *exec.Cmd) {
 	}
 	s.cmd = cmd
 	s.cmd.Stderr = s.log
+	s.cmd.Env = append(os.Environ(), s.env...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -206,7 +243,7 @@ func (s *site) clientTLS() *tls.Config {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	return &tls.Config{RootCAs: pool, ServerName: "mail.home.example"}
+	return &tls.Config{RootCAs: pool, ServerName: "mail." + s.domain}
 }
 
 // dial connects to a service by its name in dialogues.
@@ -229,4 +266,15 @@ func (s *site) dial(service string) (net.Conn, error) {
 		return tls.Client(nc, s.clientTLS()), nil
 	}
 	return nil, fmt.Errorf("there is no service %q", service)
+}
+
+// usualPort is an address if it can be listened at, or else any that can.
+func usualPort(t testing.TB, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return freePort(t)
+	}
+	l.Close() //nolint:errcheck // nobody used it
+	return address
 }
