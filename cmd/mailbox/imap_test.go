@@ -24,7 +24,8 @@ type imapClient struct {
 func (s *site) imapClient(user string) *imapClient {
 	s.t.Helper()
 	c := s.imapDial()
-	c.ok(fmt.Sprintf("LOGIN %s@%s %q", user, s.domain, testPassword))
+	name := user + "@" + s.domain
+	c.ok(fmt.Sprintf("LOGIN {%d+}\r\n%s %q", len(name), name, testPassword))
 	return c
 }
 

@@ -119,7 +119,8 @@ func (s *site) trust(sender string) {
 	}
 }
 
-// set adds lines to a section of the configuration; "" is the begin of the file.
+// set adds lines to a section of the configuration, "mta", or makes one more of
+// its kind, "[mta.routes]"; "" is the begin of the file.
 func (s *site) set(section, lines string) {
 	s.t.Helper()
 	old, err := os.ReadFile(s.config)
@@ -131,8 +132,8 @@ func (s *site) set(section, lines string) {
 		head = ""
 	}
 	text := strings.Replace(string(old), head, head+lines+"\n", 1)
-	if text == string(old) {
-		text += head + lines + "\n"
+	if text == string(old) || strings.HasPrefix(section, "[") {
+		text = string(old) + head + lines + "\n"
 	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
