@@ -77,9 +77,8 @@ func (n *internet) address() string {
 // a second. mta are further keys.
 func (n *internet) site(domain, address, mta string) *site {
 	n.t.Helper()
-	s := (&site{t: n.t, domain: domain, smtp: address + ":25"}).configure()
+	s := (&site{t: n.t, domain: domain, smtp: address + ":25", dns: n.dns.Addr}).configure()
 	s.set("mta", "private_destinations = true\nretry = [\"1s\"]\n"+mta)
-	s.set("dns", fmt.Sprintf("servers = [%q]", n.dns.Addr))
 	ca := filepath.Join(s.dir, "internet-ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: n.ca.Certificate[0]}), 0o600); err != nil {
 		n.t.Fatal(err)

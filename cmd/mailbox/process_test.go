@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -54,6 +55,7 @@ type site struct {
 	smtp, imap, imaps       string
 	submission, submissions string   // 587 and 465
 	alternate               string   // 2525
+	dns                     string   // the resolver; "" is one that does not answer, and that at once
 	env                     []string // of the process, besides ours
 	cmd                     *exec.Cmd
 	log                     *os.File
@@ -91,10 +93,10 @@ listen = [%q]
 listen_tls = [%q]
 plaintext_login = true
 [dns]
-servers = ["127.0.0.1:1"] # nobody answers there, at once
+servers = [%q]
 [admin]
 socket = %q
-`, s.domain, s.domain, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.alternate, s.submissions, s.imap, s.imaps, filepath.Join(s.dir, "admin.sock"))
+`, s.domain, s.domain, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.alternate, s.submissions, s.imap, s.imaps, cmp.Or(s.dns, "127.0.0.1:1"), filepath.Join(s.dir, "admin.sock"))
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -220,7 +220,7 @@ func TestChannelBoundLogin(t *testing.T) {
 		}
 		out := must(t, "MAIL FROM:<alice@home.example>\r\n", "gsasl", "--verbose", "--smtp", "--connect", p.address, "--starttls",
 			"--x509-ca-file", "", "--mechanism", "SCRAM-SHA-256-PLUS", "--authentication-id", "alice@home.example", "--password", testPassword)
-		if !strings.Contains(out, "\n235 2.0.0 ") || !strings.Contains(s.logged(), `"mechanism":"SCRAM-SHA-256-PLUS","tls":true`) {
+		if !strings.Contains(out, "\n235 2.7.0 ") || !strings.Contains(s.logged(), `"mechanism":"SCRAM-SHA-256-PLUS","tls":true`) {
 			t.Errorf("%s: %s", p.name, out)
 		}
 	}
