@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -142,13 +143,19 @@ func (s *site) set(section, lines string) {
 	}
 }
 
+// freePort returns an address that is free, and stays so while the server is
+// down: its port is none of those that systems give to outgoing connections.
 func freePort(t testing.TB) string {
 	t.Helper()
-	a, err := freeAddress(0)
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		a := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", a); err == nil {
+			l.Close()
+			return a
+		}
 	}
-	return a
+	t.Fatal("no port is free")
+	return ""
 }
 
 // run runs a command that must succeed, and returns what it printed.
