@@ -183,6 +183,18 @@ func (s *site) try(stdin string, args ...string) (string, error) {
 // start runs the server and waits until it listens.
 func (s *site) start() {
 	s.t.Helper()
+	s.launch()
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(s.logged(), `"msg":"ready"`) {
+			return
+		}
+	}
+	s.t.Fatalf("the server did not become ready:\n%s", s.logged())
+}
+
+// launch runs the server.
+func (s *site) launch() {
+	s.t.Helper()
 	file, err := binary()
 	if err != nil {
 		s.t.Fatal(err)
@@ -203,12 +215,6 @@ func (s *site) startAs(cmd *exec.Cmd) {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		if strings.Contains(s.logged(), `"msg":"ready"`) {
-			return
-		}
-	}
-	s.t.Fatalf("the server did not become ready:\n%s", s.logged())
 }
 
 func (s *site) logged() string {
