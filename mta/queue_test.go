@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	if err == nil {
 		var queued storage.QueuedMessage
-		if queued, err = db.QueuedMessage(ctx, 1); err == nil {
+		if queued, err = db.QueuedPart(ctx, 1, 1, 1); err == nil {
 			_, err = db.OpenBlob(ctx, queued.Blob)
 		}
 	}

@@ -218,13 +218,15 @@ func (w *worker) learn(v verdict, results []Result) {
 
 // load reads a message with those of its recipients that are to get it now.
 func (q *Queue) load(items []*item) (*Outbound, *storage.Blob, error) {
-	m, err := q.Store.QueuedMessage(q.hard, items[0].Message)
-	if err != nil {
-		return nil, nil, err
-	}
 	wanted := make(map[storage.QueuedID]bool, len(items))
+	first, last := items[0].Recipient, items[0].Recipient
 	for _, it := range items {
 		wanted[it.Recipient] = true
+		first, last = min(first, it.Recipient), max(last, it.Recipient)
+	}
+	m, err := q.Store.QueuedPart(q.hard, items[0].Message, first, last)
+	if err != nil {
+		return nil, nil, err
 	}
 	out := &Outbound{QueuedMessage: m}
 	out.To = nil

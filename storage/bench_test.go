@@ -77,3 +77,42 @@ func BenchmarkIndexLoad(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkQueued reads a queued message and its bytes for one of its recipients.
+func BenchmarkQueued(b *testing.B) {
+	for _, recipients := range []int{1, 1000} {
+		b.Run(fmt.Sprint(recipients), func(b *testing.B) {
+			db := openAt(b, b.TempDir())
+			defer db.Close()
+			s := db.NewSpool()
+			io.WriteString(s, benchText)
+			m, err := s.Finish(nil)
+			o := &Outgoing{Sender: "alice@home.example"}
+			for n := range recipients {
+				o.To = append(o.To, OutgoingRecipient{Address: fmt.Sprintf("r@d%d.example", n)})
+			}
+			if err == nil {
+				err = db.Deliver(ctx, &Delivery{Message: m, Received: time.Now(), Queue: o})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				benchQueued(b, db)
+			}
+		})
+	}
+}
+
+func benchQueued(b *testing.B, db *DB) {
+	m, err := db.QueuedPart(ctx, 1, 1, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	blob, err := db.OpenBlob(ctx, m.Blob)
+	if err != nil {
+		b.Fatal(err)
+	}
+	blob.Close()
+}

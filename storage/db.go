@@ -34,6 +34,7 @@ type DB struct {
 	lock    *os.File
 	writeDB *sql.DB
 	readDB  *sql.DB
+	reads   reads
 	writer  *writer
 	blobs   *blobStore
 	search  *searchIndex
@@ -96,6 +97,9 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	}
 	db.readDB.SetMaxOpenConns(readers)
 	db.readDB.SetMaxIdleConns(readers)
+	if err := db.reads.prepare(ctx, db.readDB); err != nil {
+		return err
+	}
 
 	db.indexes = newIndexes(db)
 	if db.blobs, err = newBlobStore(o.Dir); err != nil {

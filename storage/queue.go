@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -303,17 +304,29 @@ func (db *DB) QueueEntries(ctx context.Context) ([]QueueEntry, error) {
 // QueuedMessage returns a message of the queue with all of its recipients.
 // ErrNotFound: it has left the queue.
 func (db *DB) QueuedMessage(ctx context.Context, id QueueID) (QueuedMessage, error) {
-	m, err := scanQueued(db.readDB.QueryRowContext(ctx, `SELECT `+messageColumns+` FROM queue_message m WHERE m.id = ?`, id).Scan)
-	if err != nil {
-		return m, classify(err)
-	}
-	rows, err := db.readDB.QueryContext(ctx, `SELECT `+recipientColumns+` FROM queue_recipient r `+lastAttempt+` WHERE r.message = ? ORDER BY r.id`, id)
-	m.To, err = collect(rows, err, func(scan func(...any) error) (r QueuedRecipient, err error) { return scanRecipient(scan) })
-	if err == nil && len(m.To) == 0 { // its last recipient left in between
-		err = ErrNotFound
-	}
-	return m, err
+	return db.QueuedPart(ctx, id, 1, math.MaxInt64)
 }
+
+// QueuedPart returns a message of the queue with those of its recipients whose
+// numbers are from first to last. ErrNotFound: they have left the queue.
+func (db *DB) QueuedPart(ctx context.Context, id QueueID, first, last QueuedID) (QueuedMessage, error) {
+	rows, err := db.reads.queued.QueryContext(ctx, id, first, last)
+	list, err := collect(rows, err, scanRow)
+	if err != nil {
+		return QueuedMessage{}, err
+	}
+	if len(list) == 0 {
+		return QueuedMessage{}, ErrNotFound
+	}
+	m := list[0].QueuedMessage
+	for _, row := range list {
+		m.To = append(m.To, row.QueuedRecipient)
+	}
+	return m, nil
+}
+
+const selectQueued = `SELECT ` + recipientColumns + `, ` + messageColumns + ` FROM queue_message m JOIN queue_recipient r ON r.message = m.id ` + lastAttempt + `
+	WHERE m.id = ? AND r.id BETWEEN ? AND ? ORDER BY r.id`
 
 const (
 	recipientColumns = `r.id, r.address, r.domain, r.route, r.notify, r.orcpt, r.due, r.held, r.noticed, r.attempts,

@@ -59,13 +59,15 @@ func (db *DB) Queue(ctx context.Context, f QueueFilter, limit int) ([]QueueRow, 
 	where, args := f.where()
 	rows, err := db.readDB.QueryContext(ctx, `SELECT `+recipientColumns+`, `+messageColumns+` FROM queue_recipient r
 		JOIN queue_message m ON m.id = r.message `+lastAttempt+` WHERE `+where+` ORDER BY r.id LIMIT ?`, append(args, limit)...)
-	return collect(rows, err, func(scan func(...any) error) (q QueueRow, err error) {
-		q.QueuedMessage, err = scanQueued(func(message ...any) error {
-			q.QueuedRecipient, err = scanRecipient(scan, message...)
-			return err
-		})
-		return q, err
+	return collect(rows, err, scanRow)
+}
+
+func scanRow(scan func(...any) error) (q QueueRow, err error) {
+	q.QueuedMessage, err = scanQueued(func(message ...any) error {
+		q.QueuedRecipient, err = scanRecipient(scan, message...)
+		return err
 	})
+	return q, err
 }
 
 // A QueueAction is what the operator wants of recipients: one of its fields.

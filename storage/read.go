@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -66,11 +67,23 @@ func scanMessage(scan func(...any) error) (Message, error) {
 	return m, err
 }
 
+// reads are queries that are asked for every message that is sent or read:
+// to prepare them takes longer than to run them.
+type reads struct{ queued, blob *sql.Stmt }
+
+func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
+	if r.queued, err = db.PrepareContext(ctx, selectQueued); err != nil {
+		return err
+	}
+	r.blob, err = db.PrepareContext(ctx, `SELECT size, data FROM blob WHERE id = ?`)
+	return err
+}
+
 // OpenBlob opens the bytes of a message that a row named. ErrExpunged: they are gone.
 func (db *DB) OpenBlob(ctx context.Context, id BlobID) (*Blob, error) {
 	var size int64
 	var data []byte
-	err := db.readDB.QueryRowContext(ctx, `SELECT size, data FROM blob WHERE id = ?`, id).Scan(&size, &data)
+	err := db.reads.blob.QueryRowContext(ctx, id).Scan(&size, &data)
 	if errors.Is(classify(err), ErrNotFound) {
 		// Its row went after the caller read the message's; a file stays for ten minutes.
 		return nil, ErrExpunged
