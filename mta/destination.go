@@ -29,49 +29,62 @@ type destination struct {
 	failures int       // in a row
 	until    time.Time // left alone until then
 	proven   bool      // it took what it was last given
-	asks     bool      // it stands in Queue.asking
+	asks     bool      // it stands in Queue.asking or doubted
 }
 
-// ask puts a destination among those that may want a connection.
+// ask puts a destination among those that may want a connection, and wakes
+// those of its own that are idle.
 func (q *Queue) ask(d *destination) {
-	if !d.asks {
-		d.asks = true
-		q.asking = append(q.asking, d)
-	}
-}
-
-// dispatch opens connections for those that want them, each in its turn.
-func (q *Queue) dispatch() {
-	if q.stopped {
-		return
-	}
-	now := time.Now()
-	turns := q.asking
-	q.asking = nil
-	for _, d := range turns {
-		d.asks = false
-		for d.wants(now) && q.admits(d) {
-			q.start(d)
-		}
-		if d.wants(now) {
-			q.ask(d)
-		}
-	}
-}
-
-// wants tells whether one more connection would have something to do. Those
-// that are idle are woken first.
-func (d *destination) wants(now time.Time) bool {
-	if d.ready.len() == 0 || d.until.After(now) {
-		return false
-	}
 	for range min(d.idle, d.ready.messages()) {
 		select {
 		case d.wake <- struct{}{}:
 		default:
 		}
 	}
-	return d.active < d.limit && d.active-d.idle < d.ready.messages() && d.idle < d.ready.messages()
+	if d.asks {
+		return
+	}
+	d.asks = true
+	if d.proven {
+		q.asking = append(q.asking, d)
+	} else {
+		q.doubted = append(q.doubted, d)
+	}
+}
+
+// dispatch opens connections for those that want them, each in its turn, while
+// there are any to be had. Who has some already and gets no more asks again
+// after each of its transactions.
+func (q *Queue) dispatch() {
+	if q.stopped {
+		return
+	}
+	now, c := time.Now(), q.config.Load()
+	for len(q.doubted) > 0 && q.open < c.SendConnections && q.doubtful < max(c.SendConnections/2, 1) {
+		q.doubted = q.grant(q.doubted, now)
+	}
+	for len(q.asking) > 0 && q.open < c.SendConnections {
+		q.asking = q.grant(q.asking, now)
+	}
+}
+
+// grant gives the first one in turn what it may have, and returns the others.
+func (q *Queue) grant(turns []*destination, now time.Time) []*destination {
+	d := turns[0]
+	turns[0] = nil
+	d.asks = false
+	for d.wants(now) && q.admits(d) {
+		q.start(d)
+	}
+	if d.active == 0 && d.wants(now) {
+		q.ask(d) // it came to be doubted while it waited
+	}
+	return turns[1:]
+}
+
+// wants tells whether one more connection would have something to do.
+func (d *destination) wants(now time.Time) bool {
+	return !d.until.After(now) && d.active < d.limit && max(d.active-d.idle, d.idle) < d.ready.messages()
 }
 
 // admits tells whether a destination may have one more connection. Those that
@@ -103,7 +116,10 @@ func (q *Queue) start(d *destination) {
 // believe notes that a destination answers, and took or refused for good what
 // it was given; otherwise it may want to be asked by fewer at a time.
 func (q *Queue) believe(d *destination, took bool) {
-	d.proven, d.failures = true, 0
+	if !d.proven {
+		d.proven, d.asks = true, false // it may stand among the doubted
+	}
+	d.failures = 0
 	if took {
 		d.limit = min(d.limit+1, q.config.Load().PerDestination)
 	} else {
@@ -120,8 +136,34 @@ func (q *Queue) doubt(d *destination, f *Failure) {
 	if f == nil || !f.Permanent() {
 		d.failures++
 		d.until = time.Now().Add(q.config.Load().pause(d.failures))
+		q.paused[d] = struct{}{}
 	}
 	q.wake()
+}
+
+// resume ends the pauses that are over, and returns when the next one is, or
+// the time given.
+func (q *Queue) resume(now, next time.Time) time.Time {
+	for d := range q.paused {
+		if d.until.After(now) {
+			next = earlier(next, d.until)
+			continue
+		}
+		delete(q.paused, d)
+		q.ask(d)
+		q.forget(d)
+	}
+	return next
+}
+
+// forget drops a destination, if it is one and there is nothing to do for it.
+func (q *Queue) forget(d *destination) {
+	if d == nil || d.active > 0 || d.ready.len() > 0 || q.destinations[d.Destination] != d {
+		return
+	}
+	if _, paused := q.paused[d]; !paused {
+		delete(q.destinations, d.Destination)
+	}
 }
 
 // A readyList is the items of a destination that can be sent now, by message:

@@ -39,10 +39,12 @@ type Queue struct {
 	items        map[storage.QueuedID]*item
 	waiting      dueHeap // those that are not due
 	destinations map[Destination]*destination
-	asking       []*destination // those that may want a connection, in the order of their turn
-	open         int            // connections, or tries to get one
-	doubtful     int            // of them, to destinations that failed last time or were never tried
-	stopping     chan struct{}  // closed by Shutdown
+	asking       []*destination            // those that may want a connection, in the order of their turn
+	doubted      []*destination            // likewise, of those that failed last time or were never tried
+	paused       map[*destination]struct{} // those that are left alone for a while
+	open         int                       // connections, or tries to get one
+	doubtful     int                       // of them, to destinations that were doubted
+	stopping     chan struct{}             // closed by Shutdown
 	stopped      bool
 	kick         chan struct{} // the times of the next due or the next pause have changed
 }
@@ -89,7 +91,7 @@ func (q *Queue) Configure(c Config, postmaster string) {
 			q.Log = slog.Default()
 		}
 		q.hard, q.cut = context.WithCancel(context.Background())
-		q.items, q.destinations = map[storage.QueuedID]*item{}, map[Destination]*destination{}
+		q.items, q.destinations, q.paused = map[storage.QueuedID]*item{}, map[Destination]*destination{}, map[*destination]struct{}{}
 		q.stopping, q.kick = make(chan struct{}), make(chan struct{}, 1)
 		return
 	}
@@ -160,16 +162,7 @@ func (q *Queue) step() time.Duration {
 	if len(q.waiting) > 0 {
 		next = earlier(next, q.waiting[0].Due)
 	}
-	for key, d := range q.destinations {
-		switch {
-		case d.until.After(now):
-			next = earlier(next, d.until)
-		case d.ready.len() > 0:
-			q.ask(d)
-		case d.active == 0:
-			delete(q.destinations, key)
-		}
-	}
+	next = q.resume(now, next)
 	q.dispatch()
 	return max(next.Sub(now), time.Millisecond)
 }
@@ -204,7 +197,9 @@ func (q *Queue) note(e *storage.QueueEntry) {
 	switch {
 	case e.Gone:
 		if it != nil {
+			before := it.dest
 			q.unplace(it)
+			q.forget(before)
 			delete(q.items, e.Recipient)
 		}
 	case it == nil:
@@ -243,6 +238,7 @@ type item struct {
 
 // place puts an item where it belongs, unless a worker has it.
 func (q *Queue) place(it *item) {
+	before := it.dest
 	q.unplace(it)
 	switch {
 	case it.Held:
@@ -254,6 +250,7 @@ func (q *Queue) place(it *item) {
 		it.dest.ready.add(it)
 		q.ask(it.dest)
 	}
+	q.forget(before)
 }
 
 // unplace takes an item from where it waits.

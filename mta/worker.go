@@ -52,6 +52,7 @@ func (w *worker) leave() {
 		w.q.doubtful--
 	}
 	w.q.ask(w.d)
+	w.q.forget(w.d)
 	w.q.dispatch()
 }
 
