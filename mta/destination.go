@@ -11,6 +11,8 @@ const (
 	// maxBatch is how many recipients go into one transaction: what every
 	// server takes (RFC 5321 section 4.5.3.1.8).
 	maxBatch = 100
+	// maxTogether is how many messages are deferred in one transaction of the store.
+	maxTogether = 25
 	// maxReuse is how many transactions a connection serves.
 	maxReuse = 100
 	// idleTime is how long a connection is kept for the next message.
@@ -164,6 +166,15 @@ func (q *Queue) forget(d *destination) {
 	if _, paused := q.paused[d]; !paused {
 		delete(q.destinations, d.Destination)
 	}
+}
+
+// take gives recipients of one message to a worker, or nil.
+func (d *destination) take() []*item {
+	items := d.ready.take(maxBatch)
+	for _, it := range items {
+		it.state = busy
+	}
+	return items
 }
 
 // A readyList is the items of a destination that can be sent now, by message:

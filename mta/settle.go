@@ -18,6 +18,12 @@ import (
 // settle records what became of a message for some recipients. A sender who is
 // to be told gets the report in the same transaction.
 func (q *Queue) settle(m *Outbound, items []*item, results []Result, began time.Time) {
+	q.record(q.tell(m, items, results, began))
+}
+
+// tell reports to the sender, where it is to be told, and returns what is still
+// to be recorded.
+func (q *Queue) tell(m *Outbound, items []*item, results []Result, began time.Time) []storage.Settlement {
 	entries := make(map[storage.QueuedID]*storage.QueueEntry, len(items))
 	q.mu.Lock()
 	for _, it := range items {
@@ -31,17 +37,14 @@ func (q *Queue) settle(m *Outbound, items []*item, results []Result, began time.
 			s.add(e, r, results[i])
 		}
 	}
-	if len(s.list) == 0 {
-		return
-	}
 	if len(s.fates) == 0 {
-		q.record(s.list)
-		return
+		return s.list
 	}
 	if err := q.report(s.fates, m, s.list); err != nil {
 		q.Log.Warn("sender was not told", "id", m.ID, "from", m.Sender, "err", err)
-		q.record(s.list)
+		return s.list
 	}
+	return nil
 }
 
 // undone tells that an attempt came to nothing which is to be recorded: we are

@@ -90,11 +90,7 @@ func (w *worker) take() []*item {
 	if w.q.stopped || w.d.until.After(time.Now()) {
 		return nil
 	}
-	items := w.d.ready.take(maxBatch)
-	for _, it := range items {
-		it.state = busy
-	}
-	return items
+	return w.d.take()
 }
 
 // send sends one message to some of its recipients and records what became of
@@ -292,29 +288,43 @@ func (q *Queue) put(items []*item, due time.Time) {
 // reached, for the same reason.
 func (q *Queue) giveUp(d *destination, f *Failure) {
 	for q.hard.Err() == nil {
+		var batch [][]*item
 		q.mu.Lock()
-		items := d.ready.take(maxBatch)
-		for _, it := range items {
-			it.state = busy
+		for len(batch) < maxTogether && d.ready.len() > 0 {
+			batch = append(batch, d.take())
 		}
 		q.mu.Unlock()
-		if items == nil {
+		if batch == nil {
 			return
 		}
-		q.giveUpOn(items, f)
+		q.giveUpOn(batch, f)
 	}
 }
 
-func (q *Queue) giveUpOn(items []*item, f *Failure) {
-	defer q.release(items)
+func (q *Queue) giveUpOn(batch [][]*item, f *Failure) {
+	defer q.release(slices.Concat(batch...))
+	var list []storage.Settlement
+	for _, items := range batch {
+		list = append(list, q.giveUpOne(items, f)...)
+	}
+	q.record(list)
+}
+
+func (q *Queue) giveUpOne(items []*item, f *Failure) []storage.Settlement {
+	defer func() {
+		if p := recover(); p != nil {
+			q.panicked(items[0].Message, p)
+			q.put(items, time.Now().Add(q.config.Load().Retry[0]))
+		}
+	}()
 	began := time.Now()
 	m, blob, err := q.load(items)
 	if err != nil {
 		q.unread(items, err)
-		return
+		return nil
 	}
 	defer blob.Close() //nolint:errcheck // it was only read
-	q.settle(m, items, refuseAll(m, f), began)
+	return q.tell(m, items, refuseAll(m, f), began)
 }
 
 // record writes settlements until it succeeds: what happened, happened.
