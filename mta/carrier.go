@@ -42,6 +42,9 @@ type Result struct {
 	Via     storage.Attempt // how it got there
 }
 
+// settled tells that the message is not tried again.
+func (r Result) settled() bool { return r.Failure == nil || r.Failure.Permanent() }
+
 // A Failure says why a message did not get to a recipient.
 type Failure struct {
 	storage.Attempt        // Stage and Reply say what went wrong

@@ -115,10 +115,13 @@ func (w *worker) send(items []*item) (goOn bool) {
 	results, v := w.attempt(m)
 	q.settle(m, items, results, began)
 	w.learn(v, results)
-	if v == unreachable {
+	switch v {
+	case defers:
+		w.hangUp()
+	case unreachable:
 		q.giveUp(w.d, results[0].Failure)
 	}
-	return v == works
+	return v <= defers
 }
 
 func (q *Queue) panicked(id storage.QueueID, p any) {
@@ -131,6 +134,7 @@ type verdict uint8
 
 const (
 	works       verdict = iota
+	defers              // it wants nothing now, and may think better of it on another connection
 	breaks              // the connection was lost, or the host wants no more
 	unreachable         // there was no connection
 )
@@ -162,8 +166,11 @@ func (w *worker) attempt(m *Outbound) (results []Result, v verdict) {
 		for i := range results {
 			results[i].Via = via
 		}
-		if w.used++; again {
+		if w.used++; again && slices.ContainsFunc(results, Result.settled) {
 			return results, works
+		}
+		if again {
+			return results, defers
 		}
 		w.hangUp()
 		f := results[0].Failure
@@ -201,8 +208,8 @@ func (w *worker) learn(v verdict, results []Result) {
 	q := w.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if v == works {
-		q.believe(w.d, slices.ContainsFunc(results, func(r Result) bool { return r.Failure == nil || r.Failure.Permanent() }))
+	if v <= defers {
+		q.believe(w.d, v == works)
 		if w.doubtful {
 			w.doubtful = false
 			q.doubtful--

@@ -73,7 +73,7 @@ type post struct {
 	next  atomic.Int64
 
 	mu    sync.Mutex
-	sent  []letter
+	sent  []shipment
 	kills []span
 }
 
@@ -84,8 +84,8 @@ const (
 	calm
 )
 
-// A letter is a message that was acknowledged, or for which no answer came.
-type letter struct {
+// A shipment is a message that was acknowledged, or for which no answer came.
+type shipment struct {
 	id           string
 	to           []string // at the sinks
 	here         bool     // its sender is alice, not somebody elsewhere
@@ -209,7 +209,7 @@ func (p *post) submit(random *rand.Rand, enough int64, stop <-chan struct{}) {
 		if n > enough {
 			return
 		}
-		l := letter{id: fmt.Sprintf("m%d", n), here: n%everyForwarded != 0}
+		l := shipment{id: fmt.Sprintf("m%d", n), here: n%everyForwarded != 0}
 		lines := 5
 		if n%10 == 9 {
 			lines = 15_000 // a blob in a file
@@ -414,7 +414,7 @@ func (p *post) checkReports(arrived map[string][]arrival) int {
 			told[address]++
 		}
 	}
-	for _, text := range p.inbox("alice") {
+	for _, text := range p.inbox(p.t, "alice")() {
 		note(text)
 	}
 	for _, list := range arrived { // several, where the report itself was sent again
@@ -433,12 +433,4 @@ func (p *post) checkReports(arrived map[string][]arrival) int {
 		}
 	}
 	return n
-}
-
-// inbox returns all of a user's messages.
-func (s *site) inbox(user string) []string {
-	s.t.Helper()
-	c := s.imapClient(user)
-	c.ok("SELECT INBOX")
-	return strings.Split(c.ok("FETCH 1:* BODY.PEEK[]"), " FETCH (")[1:]
 }

@@ -15,7 +15,7 @@ type party struct {
 	domain string
 	users  [2]string
 	send   func(*testing.T, order, string)
-	inbox  func(*testing.T, string) func() []string
+	inbox  func(testing.TB, string) func() []string
 }
 
 func (p party) address(i int) string { return p.users[i] + "@" + p.domain }

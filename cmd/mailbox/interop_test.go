@@ -12,7 +12,7 @@ import (
 
 // program names a program that we did not write. Where it is missing the test
 // is skipped, except in CI, which installs it.
-func program(t *testing.T, name string) string {
+func program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil && os.Getenv("MAILBOX_REQUIRE_PROGRAMS") != "" {
@@ -25,7 +25,7 @@ func program(t *testing.T, name string) string {
 }
 
 // must runs a program and returns what it wrote to standard output.
-func must(t *testing.T, stdin, name string, args ...string) string {
+func must(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)

@@ -64,7 +64,7 @@ func (p *postfix) stop(t *testing.T) {
 	}
 }
 
-func (p *postfix) must(t *testing.T, err error) {
+func (p *postfix) must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func (p *postfix) send(t *testing.T, o order, text string) {
 
 // inbox returns what reads all messages of a user, for await. Postfix keeps
 // them with line ends of its own.
-func (p *postfix) inbox(t *testing.T, user string) func() []string {
+func (p *postfix) inbox(t testing.TB, user string) func() []string {
 	return func() []string {
 		t.Helper()
 		files, err := filepath.Glob(filepath.Join(p.dir, "mail", user, "new", "*"))

@@ -76,7 +76,7 @@ func (s *sink) run(t testing.TB) *sink {
 			s.open[nc] = struct{}{}
 			s.mu.Unlock()
 			s.conns.Go(func() {
-				(&visit{s: s, nc: nc, r: bufio.NewReader(nc), opened: time.Now()}).run()
+				(&call{s: s, nc: nc, r: bufio.NewReader(nc), opened: time.Now()}).run()
 				nc.Close()
 				s.mu.Lock()
 				delete(s.open, nc)
@@ -114,8 +114,8 @@ func (s *sink) log() []arrival {
 	return all
 }
 
-// A visit is one connection to a sink.
-type visit struct {
+// A call is one connection to a sink.
+type call struct {
 	s    *sink
 	nc   net.Conn
 	r    *bufio.Reader
@@ -126,7 +126,7 @@ type visit struct {
 }
 
 // run talks until the connection ends.
-func (v *visit) run() {
+func (v *call) run() {
 	for going := v.say("greeting", "220 sink.example"); going; {
 		line, err := v.r.ReadString('\n')
 		v.answered(err == nil)
@@ -138,7 +138,7 @@ func (v *visit) run() {
 	v.answered(false)
 }
 
-func (v *visit) command(line string) (going bool) {
+func (v *call) command(line string) (going bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
 	case "EHLO":
@@ -176,7 +176,7 @@ func (v *visit) command(line string) (going bool) {
 }
 
 // data takes the message, and logs it at the moment of the 250.
-func (v *visit) data() (going bool) {
+func (v *call) data() (going bool) {
 	var all strings.Builder
 	for {
 		line, err := v.r.ReadString('\n')
@@ -239,7 +239,7 @@ func (s *sink) take(a *arrival) {
 }
 
 // answered notes whether the sender went on after the last 250.
-func (v *visit) answered(went bool) {
+func (v *call) answered(went bool) {
 	if v.last == nil {
 		return
 	}
@@ -253,13 +253,13 @@ func (v *visit) answered(went bool) {
 }
 
 // say answers, or does what it feels like.
-func (v *visit) say(stage, reply string) (going bool) {
+func (v *call) say(stage, reply string) (going bool) {
 	going, _ = v.feel(stage, reply)
 	return going
 }
 
 // feel is say, and tells whether the reply was the one asked for.
-func (v *visit) feel(stage, reply string) (going, asked bool) {
+func (v *call) feel(stage, reply string) (going, asked bool) {
 	m, wait := v.s.mood(stage)
 	time.Sleep(wait)
 	if m != fine {
@@ -268,7 +268,7 @@ func (v *visit) feel(stage, reply string) (going, asked bool) {
 	return v.write(reply), true
 }
 
-func (v *visit) fail(m mood, reply string) (going bool) {
+func (v *call) fail(m mood, reply string) (going bool) {
 	switch m {
 	case busy:
 		return v.write("451 4.3.0 later")
@@ -282,7 +282,7 @@ func (v *visit) fail(m mood, reply string) (going bool) {
 	return false
 }
 
-func (v *visit) write(reply string) bool {
+func (v *call) write(reply string) bool {
 	_, err := io.WriteString(v.nc, reply+"\r\n")
 	return err == nil
 }
