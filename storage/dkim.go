@@ -30,12 +30,12 @@ func (db *DB) AddDKIMKey(ctx context.Context, k DKIMKey) error {
 	})
 }
 
-// StartDKIMKey lets a key sign from now on, and retires those of its domain
-// and algorithm that did. ErrNotFound: there is none of that id.
+// StartDKIMKey lets a key that waits sign from now on, and retires those of its
+// domain and algorithm that did. ErrNotFound: none of that id waits.
 func (db *DB) StartDKIMKey(ctx context.Context, id int64) error {
 	return db.writer.do(ctx, func(t *tx) error {
 		var domain, algorithm string
-		err := t.queryRow(`UPDATE dkim_key SET signs = ?, retired = 0 WHERE id = ? RETURNING domain, algorithm`, now(), id).Scan(&domain, &algorithm)
+		err := t.queryRow(`UPDATE dkim_key SET signs = ? WHERE id = ? AND signs = 0 AND retired = 0 RETURNING domain, algorithm`, now(), id).Scan(&domain, &algorithm)
 		if err != nil {
 			return err
 		}

@@ -143,6 +143,17 @@ func TestDKIMKeys(t *testing.T) {
 	if err := db.RemoveDKIMKey(ctx, "home.example", "rsa1"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a key that signs was removed: %v", err)
 	}
+	if err := db.RetireDKIMKey(ctx, "home.example", "ed255191"); err != nil {
+		t.Error(err)
+	}
+	for _, id := range []int64{1, 3, 4, 9} { // retired by a successor, signing, retired while it waited, none
+		if err := db.StartDKIMKey(ctx, id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("key %d, which does not wait, was started: %v", id, err)
+		}
+	}
+	if got := signing(); got != "ed255190 rsa1 " {
+		t.Errorf("signing after a key was retired that waited: %s", got)
+	}
 	if err := errors.Join(db.RetireDKIMKey(ctx, "home.example", "rsa1"), db.RemoveDKIMKey(ctx, "home.example", "rsa1")); err != nil {
 		t.Error(err)
 	}
