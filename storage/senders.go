@@ -12,7 +12,7 @@ import (
 // A SenderPolicy is what the operator wants done with mail of a sender,
 // whatever the checks say.
 type SenderPolicy struct {
-	Sender  string // an address, or a domain, for which its subdomains count too
+	Sender  string // an address, or a domain ("@domain" is the same), for which its subdomains count too
 	Action  string // "accept", "junk" or "reject"
 	Note    string // why
 	Created time.Time
@@ -37,10 +37,10 @@ func (db *DB) SetSenderPolicy(ctx context.Context, p SenderPolicy) error {
 }
 
 func cleanSender(s string) (string, error) {
-	if strings.Contains(s, "@") {
-		return ParseAddress(s)
+	if domain := strings.TrimPrefix(s, "@"); !strings.Contains(domain, "@") {
+		return cleanDomain(domain)
 	}
-	return cleanDomain(s)
+	return ParseAddress(s)
 }
 
 // RemoveSenderPolicy forgets one. ErrNotFound: there is none.

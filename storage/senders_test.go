@@ -31,7 +31,13 @@ func TestSenderPolicy(t *testing.T) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	if err := db.RemoveSenderPolicy(ctx, "example.org"); err != nil {
+	if err := db.SetSenderPolicy(ctx, SenderPolicy{Sender: "@Example.org", Action: "accept"}); err != nil {
+		t.Error(err)
+	}
+	if got, err := db.SenderPolicy(ctx, "a@example.org"); got != "accept" || err != nil {
+		t.Errorf("after @domain was accepted: %q, %v", got, err)
+	}
+	if err := db.RemoveSenderPolicy(ctx, "@example.org"); err != nil {
 		t.Error(err)
 	}
 	if err := db.RemoveSenderPolicy(ctx, "example.org"); !errors.Is(err, ErrNotFound) {
