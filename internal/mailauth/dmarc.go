@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"mailbox/internal/dns"
 )
@@ -20,8 +21,21 @@ const (
 	DispositionReject
 )
 
-func (d Disposition) String() string {
-	return [...]string{"none", "quarantine", "reject"}[d]
+var dispositions = [...]string{"none", "quarantine", "reject"}
+
+func (d Disposition) String() string { return dispositions[d] }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Disposition) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Disposition) UnmarshalText(text []byte) error {
+	i := slices.Index(dispositions[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("no disposition: %q", text)
+	}
+	*d = Disposition(i)
+	return nil
 }
 
 // DMARC says whether a message is from where its From field says, and if not,

@@ -1,6 +1,7 @@
 package mailauth
 
 import (
+	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -10,7 +11,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"mailbox/internal/dns"
 )
 
 // Algorithm is what a key of ours signs with.
@@ -103,6 +107,34 @@ func (k Key) algorithm() (Algorithm, error) {
 		return Ed25519, nil
 	}
 	return "", fmt.Errorf("%T does not sign mail", k.Private.Public())
+}
+
+// Published looks the public half of the key up, and tells whether those who
+// verify what it signs find it. An error is trouble with the DNS.
+func (k Key) Published(ctx context.Context, r *dns.Resolver) (bool, error) {
+	domain, goodDomain := asciiDomain(k.Domain)
+	selector, goodSelector := asciiDomain(k.Selector)
+	if !goodDomain || !goodSelector {
+		return false, nil
+	}
+	c := Checker{DNS: r}
+	found, err := c.publicKey(ctx, &signature{domain: domain, selector: selector})
+	if result, _ := verdict(err); result == TempError {
+		return false, fmt.Errorf("look up %s: %w", k.Name(), err)
+	}
+	return err == nil && found.fits(k.Private.Public()), nil
+}
+
+// fits tells whether a key that was looked up verifies what the private half
+// of ours signs.
+func (k *publicKey) fits(ours crypto.PublicKey) bool {
+	if k.hashes != nil && !slices.Contains(k.hashes, "sha256") {
+		return false
+	}
+	if k.algorithm == string(Ed25519) {
+		return k.ed25519.Equal(ours)
+	}
+	return k.rsa.Equal(ours)
 }
 
 // ZoneText returns the text of a TXT record as a zone file has it: in quotes,

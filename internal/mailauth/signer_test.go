@@ -3,12 +3,14 @@ package mailauth
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
 
+	"mailbox/internal/dns/dnstest"
 	"mailbox/internal/message"
 )
 
@@ -84,6 +86,55 @@ func TestKeys(t *testing.T) {
 	}
 	if _, err := GenerateKey("dsa"); err == nil {
 		t.Error("made a key for an algorithm that there is not")
+	}
+}
+
+// TestPublished: a key is published where a verifier finds it, however it was
+// pasted.
+func TestPublished(t *testing.T) {
+	key, other := newKey(t, Ed25519, "bank.example", "s"), newKey(t, Ed25519, "bank.example", "s")
+	rsa := newKey(t, RSA, "bank.example", "rsa")
+	record, _ := key.Record()
+	wrong, _ := other.Record()
+	_, short, _ := strings.Cut(record, ";")
+	zone := published(t, key, rsa)
+	for selector, txt := range map[string]string{
+		"spaces": strings.ReplaceAll(record, "; ", " ;  ") + ";", "short": short, "testing": record + "; t=y",
+		"other": wrong, "revoked": "v=DKIM1; p=", "sha1": record + "; h=sha1", "web": record + "; s=web", "text": "hello",
+	} {
+		zone += zoneTXT(selector+"._domainkey.bank.example", txt)
+	}
+	c, server := newChecker(t, zone)
+	for selector, want := range map[string]bool{
+		"s": true, "spaces": true, "short": true, "testing": true,
+		"other": false, "revoked": false, "sha1": false, "web": false, "text": false, "none": false, "rsa": false, "": false,
+	} {
+		if got, err := (Key{"bank.example", selector, key.Private}).Published(ctx, c.DNS); got != want || err != nil {
+			t.Errorf("%q: published %v, %v; want %v", selector, got, err, want)
+		}
+	}
+	if ok, err := rsa.Published(ctx, c.DNS); !ok || err != nil {
+		t.Errorf("RSA: published %v, %v", ok, err)
+	}
+	server.Fail("trouble._domainkey.bank.example", dnstest.ServFail)
+	if ok, err := (Key{"bank.example", "trouble", key.Private}).Published(ctx, c.DNS); ok || err == nil {
+		t.Errorf("with DNS trouble: published %v, %v", ok, err)
+	}
+}
+
+// TestResultsAsJSON: what was found out survives being written down.
+func TestResultsAsJSON(t *testing.T) {
+	was := Results{Hostname: "mail.home.example", DMARC: DMARC{Result: Fail, Policy: DispositionReject, Disposition: DispositionQuarantine}}
+	text, err := json.Marshal(was)
+	if err != nil || !strings.Contains(string(text), `"Policy":"reject","Disposition":"quarantine"`) {
+		t.Fatalf("%s, %v", text, err)
+	}
+	var is Results
+	if err := json.Unmarshal(text, &is); err != nil || is.DMARC != was.DMARC || is.Hostname != was.Hostname {
+		t.Errorf("%+v, %v", is, err)
+	}
+	if err := json.Unmarshal([]byte(`{"DMARC":{"Policy":"burn"}}`), &is); err == nil {
+		t.Error("an unknown policy was read")
 	}
 }
 
