@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"mda":                  {"storage", "mda/sieve", "mda/junk", "internal/message"},
 	"imapd":                {"storage", "imapd/wire", "internal/login", "internal/listen", "internal/message"},
 	"web":                  {"storage", "internal/login", "internal/listen"},
-	"admin":                {"storage", "internal/dns", "internal/login", "internal/message"},
+	"admin":                {"storage", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
 	"cmd/mailbox":          nil,
 }
 
