@@ -31,6 +31,8 @@ const (
 // explanations gathers what is to be written, since none of it is worth a
 // commit of its own. What a crash takes is not missed.
 type explanations struct {
+	writing sync.Mutex // one write at a time, which those wait for who look something up
+
 	mu    sync.Mutex
 	list  []Explanation
 	ready chan struct{}
@@ -93,6 +95,8 @@ func (db *DB) explainInBackground(ctx context.Context) error {
 }
 
 func (db *DB) writeExplanations(ctx context.Context) error {
+	db.explained.writing.Lock()
+	defer db.explained.writing.Unlock()
 	db.explained.mu.Lock()
 	list := db.explained.list
 	db.explained.list = nil

@@ -110,6 +110,42 @@ func TestExplanations(t *testing.T) {
 	find("ABC", 1)
 }
 
+// TestExplainedAtOnce: what was explained is found, also while it is being
+// written.
+func TestExplainedAtOnce(t *testing.T) {
+	db := open(t)
+	ctx := context.Background()
+	entered, release := make(chan struct{}), make(chan struct{})
+	go db.writer.do(ctx, func(*tx) error { //nolint:errcheck // it only holds the others up
+		close(entered)
+		<-release
+		return nil
+	})
+	<-entered
+	db.Explain(Explanation{At: time.Now(), Trace: "NEW"})
+	for taken := false; !taken; time.Sleep(time.Millisecond) {
+		db.explained.mu.Lock()
+		taken = len(db.explained.list) == 0
+		db.explained.mu.Unlock()
+	}
+	found := make(chan int)
+	go func() {
+		list, _ := db.Explanations(ctx, "NEW", 1)
+		found <- len(list)
+	}()
+	var n int
+	select {
+	case n = <-found:
+		close(release)
+	case <-time.After(20 * time.Millisecond):
+		close(release)
+		n = <-found
+	}
+	if n != 1 {
+		t.Error("an explanation was not found while it was being written")
+	}
+}
+
 // TestDKIMKeys: one key of each algorithm signs for a domain at a time.
 func TestDKIMKeys(t *testing.T) {
 	db := open(t)
