@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 
 	"mailbox/storage"
 )
@@ -24,15 +25,24 @@ type Sessions interface {
 	Kill(id string) bool // false: there is none of that id
 }
 
-// An API answers the operator's requests. DB must be set. Sessions and Level
-// belong to a running server and are nil where there is none; Metrics, where
-// it is set, answers GET /metrics.
+// Signers sign mail with the keys in the store.
+type Signers interface {
+	// Refresh reads the keys again. What they sign after that is signed with these.
+	Refresh(ctx context.Context) error
+}
+
+// An API answers the operator's requests. DB must be set. Sessions, Signers
+// and Level belong to a running server and are nil where there is none;
+// Metrics, where it is set, answers GET /metrics.
 type API struct {
 	DB       *storage.DB
 	Sessions Sessions
+	Signers  Signers
 	Level    *slog.LevelVar
 	Metrics  http.Handler
 	Log      *slog.Logger
+
+	keys sync.Mutex // one change of the DKIM keys at a time
 }
 
 // errNeedsServer answers what only a running server can do.
@@ -67,6 +77,15 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "queue/release", a.queueRelease)
 	handle(mux, a, "queue/drop", a.queueDrop)
 	handle(mux, a, "queue/route", a.queueRoute)
+	handle(mux, a, "policy/list", a.policyList)
+	handle(mux, a, "policy/add", a.policyAdd)
+	handle(mux, a, "policy/remove", a.policyRemove)
+	handle(mux, a, "dkim/list", a.dkimList)
+	handle(mux, a, "dkim/add", a.dkimAdd)
+	handle(mux, a, "dkim/rotate", a.dkimRotate)
+	handle(mux, a, "dkim/retire", a.dkimRetire)
+	handle(mux, a, "dkim/remove", a.dkimRemove)
+	handle(mux, a, "explain", a.explain)
 	handle(mux, a, "log-level", a.logLevel)
 	handle(mux, a, "verify", a.verify)
 	if a.Metrics != nil {

@@ -84,10 +84,16 @@ func (a *API) userAdd(ctx context.Context, in NewUser) (User, error) {
 
 // ours refuses an address that could never get mail.
 func (a *API) ours(address string) error {
-	domain := address[lastAt(address)+1:]
+	if err := a.localDomain(address[lastAt(address)+1:]); err != nil {
+		return fmt.Errorf("%s: %w", address, err)
+	}
+	return nil
+}
+
+// localDomain refuses a domain that is not ours.
+func (a *API) localDomain(domain string) error {
 	if !a.DB.LocalDomain(domain) {
-		return fmt.Errorf("%s: %s is not among the domains of the configuration; add it to `domains` and reload the server: %w",
-			address, domain, storage.ErrForeign)
+		return fmt.Errorf("%s is not among the domains of the configuration; add it to `domains` and reload the server: %w", domain, storage.ErrForeign)
 	}
 	return nil
 }
