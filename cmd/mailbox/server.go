@@ -39,6 +39,7 @@ type server struct {
 	remote  *mta.Remote
 	dns     *dns.Resolver
 	msa     *msa.Server
+	signers *signers
 	imapd   *imapd.Server
 	admin   *http.Server
 	metrics http.Handler
@@ -48,6 +49,8 @@ type server struct {
 	sockets   *listen.Sockets
 	listeners map[string]net.Listener // by service and address
 	running   sync.WaitGroup
+
+	endSigners context.CancelFunc
 }
 
 // start opens the store, wires the parts from top to bottom, and begins to
@@ -81,6 +84,9 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	if s.dns, err = dns.New(cfg.DNS); err != nil {
 		return nil, err
 	}
+	if s.signers, err = newSigners(ctx, s.db, s.dns, cfg.Domains, log.With("room", "signers")); err != nil {
+		return nil, err
+	}
 	agent := &mda.Agent{Store: s.db}
 	s.mta = &mta.Server{
 		Hostname: cfg.Hostname, Store: s.db, Deliver: deliverer{agent}, DNS: s.dns, TLS: s.certs.Server("mta"), Log: log.With("room", "mta"),
@@ -105,11 +111,19 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 		Hostname: cfg.Hostname, Store: s.db, Auth: auth, TLS: s.certs.Server("imapd"), Config: cfg.IMAPD, Log: log.With("room", "imapd"),
 	}
 	s.metrics = newMetrics(s)
-	if err = s.startAdmin(&admin.API{DB: s.db, Sessions: sessions{s.imapd}, Level: level, Metrics: s.metrics, Log: log.With("room", "admin")}); err != nil {
+	api := &admin.API{DB: s.db, Sessions: sessions{s.imapd}, Signers: s.signers, Level: level, Metrics: s.metrics, Log: log.With("room", "admin")}
+	if err = s.startAdmin(api); err != nil {
 		return nil, err
 	}
+	s.startSigners(ctx, api)
 	s.running.Go(func() { s.ended("queue", s.queue.Run()) })
 	return s, s.listen(ctx, cfg)
+}
+
+// startSigners lets the signers keep in step with the store until shutdown.
+func (s *server) startSigners(ctx context.Context, api *admin.API) {
+	ctx, s.endSigners = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { s.signers.run(ctx, api) })
 }
 
 // startAdmin opens the operator's socket.
@@ -218,6 +232,7 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 	s.remote.Configure(cfg.MTA)
 	s.queue.Configure(cfg.MTA, cfg.Domains[0])
 	s.imapd.Configure(cfg.IMAPD)
+	s.signers.Configure(cfg.Domains)
 	s.cfg = cfg
 	return err
 }
@@ -298,6 +313,9 @@ func (s *server) shutdown() {
 		parts.Go(func() { s.ended("admin", s.admin.Shutdown(ctx)) })
 	}
 	parts.Wait()
+	if s.endSigners != nil {
+		s.endSigners()
+	}
 	s.running.Wait()
 	if s.certs != nil {
 		s.certs.Close()
