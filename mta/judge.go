@@ -97,7 +97,11 @@ func (t *session) obeyOwner(ctx context.Context, m *Message, r *mailauth.Results
 			j.suspect[to.Account] = true
 		}
 	}
-	j.because("DMARC: %s wants %s", r.DMARC.Record, d)
+	if r.DMARC.Record == "" {
+		j.because("nobody can tell who the author is: %s", r.DMARC.Reason)
+	} else {
+		j.because("DMARC: %s wants %s", r.DMARC.Record, d)
+	}
 	if d == mailauth.DispositionReject && vouched == 0 {
 		j.refused("5.7.26", "%s says that mail in its name is to be refused where neither SPF nor DKIM proves it, as here (DMARC)", r.DMARC.Record)
 	}

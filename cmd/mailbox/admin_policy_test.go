@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,20 +10,6 @@ import (
 	"mailbox/internal/dns/dnstest"
 	"mailbox/mta"
 )
-
-// askDNS lets the site ask a server that knows a zone.
-func (s *site) askDNS(zone string) {
-	s.t.Helper()
-	server := dnstest.New(s.t, "127.0.0.1:0", zone)
-	text, err := os.ReadFile(s.config)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	text = []byte(strings.Replace(string(text), "127.0.0.1:1", server.Addr, 1))
-	if err := os.WriteFile(s.config, text, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-}
 
 const strictBank = `
 bank.example.        TXT "v=spf1 -all"
@@ -46,8 +31,8 @@ func (s *site) fromBank(id string) string {
 // TestAdminPolicy: what the operator says of a sender comes before what the
 // checks say, and "explain" tells of both.
 func TestAdminPolicy(t *testing.T) {
-	s := newSite(t)
-	s.askDNS(strictBank)
+	zone := dnstest.New(t, "127.0.0.1:0", strictBank)
+	s := (&site{t: t, domain: "home.example", dns: zone.Addr}).configure()
 	s.start()
 	explains := func(what string, wants ...string) {
 		t.Helper()

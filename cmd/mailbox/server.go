@@ -96,13 +96,13 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	}
 	s.remote = &mta.Remote{Hostname: cfg.Hostname, DNS: s.dns, Self: s.isOurs, Log: log.With("room", "mta")}
 	s.remote.Configure(cfg.MTA)
-	s.queue = &mta.Queue{Hostname: cfg.Hostname, Store: s.db, Carrier: s.remote, Deliver: deliverer{agent}, Log: log.With("room", "mta")}
+	s.queue = &mta.Queue{Hostname: cfg.Hostname, Store: s.db, Carrier: s.remote, Deliver: deliverer{agent}, Sign: s.signers, Log: log.With("room", "mta")}
 	if outside != nil {
 		s.queue.Carrier = outside(s.db)
 	}
 	s.queue.Configure(cfg.MTA, cfg.Domains[0])
 	s.msa = &msa.Server{
-		Hostname: cfg.Hostname, Store: s.db, Auth: auth, Submit: submitter{agent}, TLS: s.certs.Server("msa"), Log: log.With("room", "msa"),
+		Hostname: cfg.Hostname, Store: s.db, Auth: auth, Submit: submitter{agent}, Sign: s.signers, TLS: s.certs.Server("msa"), Log: log.With("room", "msa"),
 	}
 	if err = s.msa.Configure(cfg.MSA, cfg.Domains[0]); err != nil {
 		return nil, err
