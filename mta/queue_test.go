@@ -86,9 +86,10 @@ type fakeConnection struct {
 }
 
 func (c *fakeConnection) Send(ctx context.Context, m *Outbound) ([]Result, bool) {
-	if c.h.delay > 0 {
-		time.Sleep(c.h.delay)
-	}
+	c.h.mu.Lock()
+	delay := c.h.delay
+	c.h.mu.Unlock()
+	time.Sleep(delay)
 	text, err := io.ReadAll(m.Reader())
 	if err != nil {
 		panic(err)
@@ -232,6 +233,20 @@ func (f *queueFixture) reports() []string {
 
 var fromAlice = storage.Outgoing{Sender: "alice@home.example"}
 
+// pass lets time go by, and waits until everybody has done what there was to
+// do. What the test does before and after, the hosts see in that order.
+func (f *queueFixture) pass(d time.Duration) {
+	f.host.order()
+	time.Sleep(d)
+	synctest.Wait()
+	f.host.order()
+}
+
+func (h *fakeHost) order() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+}
+
 // TestQueueRetries: what fails for now is tried again as the schedule says, the
 // sender hears once that it is late, and after five days that it is given up.
 func TestQueueRetries(t *testing.T) {
@@ -247,11 +262,11 @@ func TestQueueRetries(t *testing.T) {
 			return nil
 		}
 		f.send(fromAlice, "bob@far.example", "carol@far.example")
-		time.Sleep(4*time.Hour + time.Minute)
+		f.pass(4*time.Hour + time.Minute)
 		if got := f.reports(); len(got) != 1 || !strings.Contains(got[0], "bob@far.example") {
 			t.Fatalf("after four hours alice has %q", got)
 		}
-		time.Sleep(5 * 24 * time.Hour)
+		f.pass(5 * 24 * time.Hour)
 		if n := f.db.QueueSize(); n != 0 {
 			t.Errorf("%d recipients are still queued", n)
 		}
@@ -286,7 +301,7 @@ func TestQueueReports(t *testing.T) {
 				f := newQueueFixture(t, nil)
 				f.host.rcpt = func(string, string) *Failure { return c.fail }
 				f.send(storage.Outgoing{Sender: c.sender, To: []storage.OutgoingRecipient{{Address: "bob@far.example", Notify: c.notify}}})
-				time.Sleep(5 * time.Hour)
+				f.pass(5 * time.Hour)
 				got := f.reports()
 				if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], "Action: "+c.want)) {
 					t.Errorf("alice got %q", got)
@@ -311,7 +326,7 @@ func TestQueueReportsElsewhere(t *testing.T) {
 			return nil
 		}
 		f.send(storage.Outgoing{Sender: "someone@there.example"}, "bob@far.example")
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		if text := f.host.text["someone@there.example"]; !strings.Contains(text, "mailbox is full") || strings.Contains(text, "Return-Path") {
 			t.Errorf("the sender got %q", text)
 		}
@@ -324,17 +339,17 @@ func TestQueueSurvivesRestart(t *testing.T) {
 		f := newQueueFixture(t, nil)
 		f.host.rcpt = func(string, string) *Failure { return said("4.3.2", "451 later") }
 		f.send(fromAlice, "bob@far.example")
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		f.queue.Shutdown(context.Background()) //nolint:errcheck // it has no error
 		f.host.rcpt = nil
 		next := &Queue{Store: f.db, Carrier: f.host, Deliver: intoStore{f.db}, Log: f.queue.Log}
 		next.Configure(DefaultConfig(), "home.example")
 		go next.Run() //nolint:errcheck // ended below
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		if n := f.host.took["bob@far.example"]; n != 0 {
 			t.Errorf("%d copies went out before they were due", n)
 		}
-		time.Sleep(10 * time.Minute)
+		f.pass(10 * time.Minute)
 		if n := f.host.took["bob@far.example"]; n != 1 || f.db.QueueSize() != 0 {
 			t.Errorf("bob got %d copies; %d are queued", n, f.db.QueueSize())
 		}
@@ -351,7 +366,7 @@ func TestQueueOperator(t *testing.T) {
 			if n, err := f.db.ActOnQueue(context.Background(), storage.QueueFilter{}, a); n != 1 || err != nil {
 				t.Fatalf("acted on %d recipients: %v", n, err)
 			}
-			time.Sleep(time.Second)
+			f.pass(time.Second)
 		}
 		attempts := 0
 		f.host.down = func(domain string) *Failure {
@@ -362,7 +377,7 @@ func TestQueueOperator(t *testing.T) {
 			return nil
 		}
 		f.send(fromAlice, "bob@far.example")
-		time.Sleep(time.Second)
+		f.pass(time.Second)
 		if attempts != 1 {
 			t.Fatalf("%d attempts", attempts)
 		}
@@ -372,7 +387,7 @@ func TestQueueOperator(t *testing.T) {
 			t.Fatalf("%d attempts after two retries", attempts)
 		}
 		act(storage.QueueAction{Hold: true})
-		time.Sleep(24 * time.Hour)
+		f.pass(24 * time.Hour)
 		if attempts != 3 {
 			t.Fatalf("%d attempts while on hold", attempts)
 		}
@@ -387,7 +402,7 @@ func TestQueueOperator(t *testing.T) {
 			t.Errorf("bob got %d copies by the other route", f.host.took["bob@far.example"])
 		}
 		f.send(fromAlice, "carol@far.example")
-		time.Sleep(time.Second)
+		f.pass(time.Second)
 		act(storage.QueueAction{Drop: true})
 		if n := f.db.QueueSize(); n != 0 {
 			t.Errorf("%d recipients after a drop", n)
@@ -401,11 +416,11 @@ func TestQueueRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newQueueFixture(t, nil)
 		f.send(storage.Outgoing{Sender: "bob@far.example", Release: time.Now().Add(7 * 24 * time.Hour)}, "alice@home.example", "bob@far.example")
-		time.Sleep(6 * 24 * time.Hour)
+		f.pass(6 * 24 * time.Hour)
 		if len(f.reports()) != 0 || len(f.host.took) != 0 {
 			t.Fatal("it came before its time")
 		}
-		time.Sleep(24*time.Hour + time.Minute)
+		f.pass(24*time.Hour + time.Minute)
 		if got := f.reports(); len(got) != 1 || !strings.HasPrefix(got[0], "Return-Path: <bob@far.example>\r\nFrom: alice") {
 			t.Errorf("alice has %q", got)
 		}
@@ -422,7 +437,7 @@ func TestQueueDelivered(t *testing.T) {
 		f.send(storage.Outgoing{Sender: "alice@home.example", To: []storage.OutgoingRecipient{
 			{Address: "alice+x@home.example", Notify: "SUCCESS"}, {Address: "nobody@home.example", Notify: "SUCCESS,FAILURE"},
 		}})
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		got := strings.Join(f.reports(), "\n")
 		for _, want := range []string{"Subject: to 2", "Action: delivered", "Action: failed"} {
 			if !strings.Contains(got, want) {
@@ -444,7 +459,7 @@ func TestQueueLearns(t *testing.T) {
 		for i := range 100 {
 			f.send(fromAlice, fmt.Sprintf("u%d@far.example", i))
 		}
-		time.Sleep(time.Hour)
+		f.pass(time.Hour)
 		if len(f.host.took) != 100 || f.host.most["far.example"] != 7 {
 			t.Errorf("%d were taken over at most %d connections at a time", len(f.host.took), f.host.most["far.example"])
 		}
@@ -458,12 +473,12 @@ func TestQueueLearns(t *testing.T) {
 		for i := range 100 {
 			f.send(fromAlice, fmt.Sprintf("v%d@far.example", i))
 		}
-		time.Sleep(50 * time.Second)
+		f.pass(50 * time.Second)
 		if n := f.host.conns - before; n > 7 {
 			t.Errorf("%d connections were made to a host that said 421", n)
 		}
 		f.host.rcpt = nil
-		time.Sleep(time.Hour)
+		f.pass(time.Hour)
 		if len(f.host.took) != 200 || f.db.QueueSize() != 0 {
 			t.Errorf("%d were taken, %d are queued", len(f.host.took), f.db.QueueSize())
 		}
@@ -539,7 +554,7 @@ func TestQueuePanics(t *testing.T) {
 		}
 		f.send(fromAlice, "bob@odd.example")
 		f.send(fromAlice, "carol@far.example")
-		time.Sleep(2 * time.Hour)
+		f.pass(2 * time.Hour)
 		if f.host.took["bob@odd.example"] != 1 || f.host.took["carol@far.example"] != 1 || f.db.QueueSize() != 0 {
 			t.Errorf("taken: %v; %d are queued", f.host.took, f.db.QueueSize())
 		}
@@ -565,13 +580,13 @@ func TestQueueKeptConnection(t *testing.T) {
 		for i := range 5 {
 			f.send(fromAlice, fmt.Sprintf("u%d@far.example", i))
 		}
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		if len(f.host.took) != 5 || f.queue.Stats().Deferred != 0 {
 			t.Errorf("%d of 5 were taken, %d deferred", len(f.host.took), f.queue.Stats().Deferred)
 		}
 		f.host.used = func(int) *Failure { return closing }
 		f.send(fromAlice, "v@far.example")
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		if f.queue.Stats().Deferred != 1 {
 			t.Errorf("%d deferred", f.queue.Stats().Deferred)
 		}
@@ -595,7 +610,7 @@ func TestQueueManyRecipients(t *testing.T) {
 			to = append(to, fmt.Sprintf("u%d@far.example", i))
 		}
 		f.send(fromAlice, to...)
-		time.Sleep(time.Minute)
+		f.pass(time.Minute)
 		if len(f.host.took) != 250 || f.db.QueueSize() != 0 {
 			t.Errorf("%d were taken, %d are queued", len(f.host.took), f.db.QueueSize())
 		}
