@@ -67,8 +67,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}, queue: newQueueFeed(),
-		explained: explanations{ready: make(chan struct{}, 1)}}
+	db := &DB{
+		dir: o.Dir, log: o.Log, lock: lock, feed: &feed{watchers: map[AccountID][]*Watcher{}}, queue: newQueueFeed(),
+		explained: explanations{ready: make(chan struct{}, 1)},
+	}
 	if err := db.open(ctx, o); err != nil {
 		db.closeFiles()
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
