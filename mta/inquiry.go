@@ -46,8 +46,9 @@ func (q *inquiry) end() {
 }
 
 // settleWho finds out the rest and judges the message: refused is a
-// *smtpd.Status. It returns the field that tells readers what was found out.
-func (t *session) settleWho(ctx context.Context, m *Message, q *inquiry, h *message.Head, body io.Reader) (field []byte, err error) {
+// *smtpd.Status. long says that h is not the whole header. It returns the field
+// that tells readers what was found out.
+func (t *session) settleWho(ctx context.Context, m *Message, q *inquiry, h *message.Head, long bool, body io.Reader) (field []byte, err error) {
 	if q == nil {
 		return nil, nil
 	}
@@ -60,7 +61,7 @@ func (t *session) settleWho(ctx context.Context, m *Message, q *inquiry, h *mess
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	j, err := t.judge(ctx, m, h.Fields, q.results, q.blocked)
+	j, err := t.judge(ctx, m, evidence{h.Fields, long, q.results, q.blocked})
 	if err != nil {
 		return nil, err
 	}

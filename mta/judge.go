@@ -29,10 +29,19 @@ func (j *judgment) refused(enhanced, format string, args ...any) {
 	j.refuse = smtpd.Reply(550, enhanced, fmt.Sprintf(format, args...))
 }
 
-// judge decides about a message from what is known of its sender: what the
-// operator says, then what the owner of the author's domain wants (DMARC), then
-// what blocklists say. What an account knows from before counts for it.
-func (t *session) judge(ctx context.Context, m *Message, h message.Header, r *mailauth.Results, listed []Listing) (*judgment, error) {
+// evidence is what is known of a message and its sender.
+type evidence struct {
+	header  message.Header
+	long    bool // there is more of the header than we look into
+	results *mailauth.Results
+	listed  []Listing
+}
+
+// judge decides about a message: what the operator says comes first, then what
+// the owner of the author's domain wants (DMARC), then what blocklists say. What
+// an account knows from before counts for it.
+func (t *session) judge(ctx context.Context, m *Message, e evidence) (*judgment, error) {
+	h, r := e.header, e.results
 	j := &judgment{suspect: map[storage.AccountID]bool{}}
 	author := authorOf(h, r)
 	said, err := t.operatorSays(ctx, author, m.From, j)
@@ -48,13 +57,16 @@ func (t *session) judge(ctx context.Context, m *Message, h message.Header, r *ma
 	if said == "accept" {
 		return j, nil
 	}
-	if said == "junk" {
+	if e.long {
+		j.because("the header is longer than what is looked into")
+	}
+	if said == "junk" || e.long {
 		j.suspect = m.everyone()
 	}
 	if err := t.obeyOwner(ctx, m, r, lists, j); err != nil || j.refuse != nil {
 		return j, err
 	}
-	return j, t.obeyBlocklists(ctx, m, listed, known, j)
+	return j, t.obeyBlocklists(ctx, m, e.listed, known, j)
 }
 
 // operatorSays applies the policy for the author or, where it has none, for

@@ -211,12 +211,9 @@ func (t *session) spool(ctx context.Context, spool *storage.Spool, m *Message, a
 		return nil, diskStatus(err)
 	}
 	body := io.TeeReader(in, spool)
-	prefix, err = t.settleWho(ctx, m, asked, h, body)
+	prefix, err = t.settleWho(ctx, m, asked, h, long, body)
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
-	}
-	if long { // who knows what stands in the rest of it
-		m.Suspect = m.everyone()
 	}
 	return prefix, readStatus(err)
 }
