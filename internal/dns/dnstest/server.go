@@ -105,6 +105,8 @@ func sockets(listen string) (net.PacketConn, net.Listener, error) {
 func (s *Server) start(srv *dns.Server) *dns.Server {
 	started := make(chan struct{})
 	srv.Handler = dns.HandlerFunc(s.serve)
+	srv.MsgAcceptFunc = accept
+	srv.TsigSecret = map[string]string{UpdateKeyName: UpdateKey}
 	srv.NotifyStartedFunc = func() { close(started) }
 	s.done.Go(func() { srv.ActivateAndServe() })
 	<-started
@@ -173,6 +175,10 @@ func (s *Server) Queries(name string) int {
 
 func (s *Server) serve(w dns.ResponseWriter, query *dns.Msg) {
 	if len(query.Question) != 1 { // miekg/dns has refused it already
+		return
+	}
+	if query.Opcode == dns.OpcodeUpdate {
+		s.update(w, query)
 		return
 	}
 	reply, b := s.reply(query)
