@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -38,10 +39,47 @@ func (a authority) certFile() string { return filepath.Join(a.dir(), "ca.pem") }
 // certificate returns one for the names that is good for a while: the one on
 // the disk, or a new one.
 func (a authority) certificate(names []string, now time.Time) (*tls.Certificate, error) {
-	if err := os.MkdirAll(a.dir(), 0o700); err != nil {
+	ca, err := a.open(now)
+	if err != nil {
 		return nil, err
 	}
 	leafFile := filepath.Join(a.dir(), "self-signed.pem")
+	leaf, err := loadPair(leafFile, leafFile)
+	if err == nil && leaf.Leaf.CheckSignatureFrom(ca.Leaf) == nil && slices.Equal(namesOf(leaf.Leaf), names) && now.Before(renewAt(leaf.Leaf)) {
+		return leaf, nil
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	key, cert, err := issue(ca, private, names, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(leafFile, slices.Concat(cert, key)); err != nil {
+		return nil, err
+	}
+	return pair(cert, key)
+}
+
+// certify returns a certificate for a key that is kept elsewhere.
+func (a authority) certify(private crypto.Signer, names []string, now time.Time) (*tls.Certificate, error) {
+	ca, err := a.open(now)
+	if err != nil {
+		return nil, err
+	}
+	key, cert, err := issue(ca, private, names, now)
+	if err != nil {
+		return nil, err
+	}
+	return pair(cert, key)
+}
+
+// open returns the authority, and makes it where there is none or an old one.
+func (a authority) open(now time.Time) (*tls.Certificate, error) {
+	if err := makeDir(a.dir()); err != nil {
+		return nil, err
+	}
 	ca, err := loadPair(a.certFile(), filepath.Join(a.dir(), "ca.key"))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && now.After(renewAt(ca.Leaf)) {
 		ca, err = a.create(now)
@@ -49,40 +87,43 @@ func (a authority) certificate(names []string, now time.Time) (*tls.Certificate,
 	if err != nil {
 		return nil, fmt.Errorf("local certificate authority: %w", err)
 	}
-	leaf, err := loadPair(leafFile, leafFile)
-	if err == nil && leaf.Leaf.CheckSignatureFrom(ca.Leaf) == nil && slices.Equal(namesOf(leaf.Leaf), names) && now.Before(renewAt(leaf.Leaf)) {
-		return leaf, nil
-	}
-	return a.issue(ca, leafFile, names, now)
+	return ca, nil
 }
 
 // create makes the authority.
 func (a authority) create(now time.Time) (*tls.Certificate, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
 	t := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: "Mailbox local authority " + rand.Text()[:8]},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(authorityLife),
 		IsCA: true, MaxPathLenZero: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	key, cert, err := sign(t, nil)
+	key, cert, err := sign(t, private, nil)
 	if err != nil {
 		return nil, err
 	}
 	// The key comes first: a certificate without its key would be taken for an authority.
-	if err := writeFile(filepath.Join(a.dir(), "ca.key"), 0o600, key); err != nil {
+	if err := writeFile(filepath.Join(a.dir(), "ca.key"), key); err != nil {
 		return nil, err
 	}
-	if err := writeFile(a.certFile(), 0o600, cert); err != nil {
+	if err := writeFile(a.certFile(), cert); err != nil {
 		return nil, err
 	}
-	return pair(pem.EncodeToMemory(cert), pem.EncodeToMemory(key))
+	return pair(cert, key)
 }
 
-// issue makes a certificate for the server.
-func (a authority) issue(ca *tls.Certificate, file string, names []string, now time.Time) (*tls.Certificate, error) {
+// issue makes a certificate for the server, as PEM.
+func issue(ca *tls.Certificate, private crypto.Signer, names []string, now time.Time) (key, cert []byte, err error) {
 	t := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: names[0]},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(leafLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+	}
+	if len(names[0]) > 64 { // RFC 5280 appendix A.1: ub-common-name
+		t.Subject.CommonName = "Mailbox"
 	}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
@@ -91,14 +132,10 @@ func (a authority) issue(ca *tls.Certificate, file string, names []string, now t
 			t.DNSNames = append(t.DNSNames, n)
 		}
 	}
-	key, cert, err := sign(t, ca)
-	if err != nil {
-		return nil, fmt.Errorf("sign certificate: %w", err)
+	if key, cert, err = sign(t, private, ca); err != nil {
+		return nil, nil, fmt.Errorf("sign certificate: %w", err)
 	}
-	if err := writeFile(file, 0o600, cert, key); err != nil {
-		return nil, err
-	}
-	return pair(pem.EncodeToMemory(cert), pem.EncodeToMemory(key))
+	return key, cert, nil
 }
 
 func namesOf(c *x509.Certificate) []string {
@@ -109,12 +146,8 @@ func namesOf(c *x509.Certificate) []string {
 	return names
 }
 
-// sign makes a key and a certificate for it; without a CA it signs itself.
-func sign(t *x509.Certificate, ca *tls.Certificate) (key, cert *pem.Block, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+// sign makes a certificate for a key, both as PEM; without a CA it signs itself.
+func sign(t *x509.Certificate, private crypto.Signer, ca *tls.Certificate) (key, cert []byte, err error) {
 	parent, signer := t, any(private)
 	if ca != nil {
 		parent, signer = ca.Leaf, ca.PrivateKey
@@ -123,11 +156,10 @@ func sign(t *x509.Certificate, ca *tls.Certificate) (key, cert *pem.Block, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
+	if key, err = encodeKey(private); err != nil {
 		return nil, nil, err
 	}
-	return &pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}, &pem.Block{Type: "CERTIFICATE", Bytes: der}, nil
+	return key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
 func loadPair(certFile, keyFile string) (*tls.Certificate, error) {
@@ -148,40 +180,4 @@ func pair(cert, key []byte) (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &c, nil
-}
-
-// writeFile replaces a file with PEM blocks, durably: it has the old content
-// or the new one, whatever happens.
-func writeFile(name string, mode fs.FileMode, blocks ...*pem.Block) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it was renamed, if all went well
-	for _, b := range blocks {
-		if err = pem.Encode(f, b); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer d.Close() //nolint:errcheck // it was only synced
-	return d.Sync()
 }

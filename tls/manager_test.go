@@ -72,7 +72,7 @@ func TestSelfSigned(t *testing.T) {
 	if st2, err := connect(t, again.Server("imapd"), client); err != nil || !st2.PeerCertificates[0].Equal(st.PeerCertificates[0]) {
 		t.Errorf("after a restart: another certificate, %v", err)
 	}
-	if err := again.Reload(Config{Mode: "self-signed"}, []string{"other.example", "127.0.0.1"}); err != nil {
+	if err := again.Reload(Config{Mode: "self-signed"}, []string{"other.example", "127.0.0.1"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	client.ServerName = "other.example"
@@ -83,13 +83,13 @@ func TestSelfSigned(t *testing.T) {
 	if _, err := connect(t, again.Server("imapd"), old); err == nil {
 		t.Error("TLS 1.1 was spoken")
 	}
-	before := again.cert.Load().Leaf.NotAfter
+	before := again.current.Load().first.Leaf.NotAfter
 	again.refresh(time.Now().Add(leafLife / 2))
-	if got := again.cert.Load().Leaf.NotAfter; !got.Equal(before) {
+	if got := again.current.Load().first.Leaf.NotAfter; !got.Equal(before) {
 		t.Errorf("renewed at half its life: good until %s", got)
 	}
 	again.refresh(time.Now().Add(leafLife * 3 / 4))
-	if got := again.cert.Load().Leaf.NotAfter; got.Before(before.Add(leafLife / 2)) {
+	if got := again.current.Load().first.Leaf.NotAfter; got.Before(before.Add(leafLife / 2)) {
 		t.Errorf("not renewed in time: good until %s", got)
 	}
 	for _, name := range []string{"ca.key", "self-signed.pem"} {
@@ -161,7 +161,7 @@ func testFiles(t *testing.T) {
 	os.Remove(c.Key)
 	time.Sleep(2 * pollTime)
 	trusted(2)
-	if err := m.Reload(Config{Mode: "files", Cert: "/nowhere", Key: "/nowhere"}, []string{"mail.home.example"}); err == nil {
+	if err := m.Reload(Config{Mode: "files", Cert: "/nowhere", Key: "/nowhere"}, []string{"mail.home.example"}, nil); err == nil {
 		t.Error("a missing file was taken")
 	}
 	trusted(2)

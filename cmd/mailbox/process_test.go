@@ -91,6 +91,8 @@ listen_tls = [%q]
 plaintext_login = true
 [dns]
 servers = [%q]
+[tls]
+mode = "self-signed"
 [admin]
 socket = %q
 `, s.domain, s.domain, filepath.Join(s.dir, "data"), s.smtp, s.submission, s.alternate, s.submissions, s.imap, s.imaps, cmp.Or(s.dns, "127.0.0.1:1"), filepath.Join(s.dir, "admin.sock"))

@@ -77,7 +77,7 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 		return nil, err
 	}
 	auth := &login.Authenticator{Accounts: accounts{s.db}, Secret: secret, Log: log.With("room", "login")}
-	s.certs, err = tls.New(cfg.TLS, tls.Options{Dir: cfg.Data, Names: []string{cfg.Hostname}, Log: log.With("room", "tls")})
+	s.certs, err = tls.New(cfg.TLS, tls.Options{Dir: cfg.Data, Names: []string{cfg.Hostname}, Resolvers: cfg.DNS.Servers, Log: log.With("room", "tls")})
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,11 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	}
 	s.startSigners(ctx, api)
 	s.running.Go(func() { s.ended("queue", s.queue.Run()) })
-	return s, s.listen(ctx, cfg)
+	if err = s.listen(ctx, cfg); err != nil {
+		return nil, err
+	}
+	s.certs.Ready()
+	return s, nil
 }
 
 // startSigners lets the signers keep in step with the store until shutdown.
@@ -220,11 +224,12 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 		s.log.Warn("some keys need a restart and stay as they were", "keys", keys)
 		cfg.Hostname, cfg.Data, cfg.Admin = s.cfg.Hostname, s.cfg.Data, s.cfg.Admin
 	}
-	if err := s.certs.Reload(cfg.TLS, []string{cfg.Hostname}); err != nil {
+	defer s.certs.Ready()
+	if err := s.certs.Reload(cfg.TLS, []string{cfg.Hostname}, cfg.DNS.Servers); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
 	if err := s.listen(ctx, cfg); err != nil {
-		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}))
+		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}, s.cfg.DNS.Servers))
 	}
 	// Nothing below can fail: cfg was validated.
 	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.dns.Configure(cfg.DNS),
