@@ -31,16 +31,17 @@ type Signers interface {
 	Refresh(ctx context.Context) error
 }
 
-// An API answers the operator's requests. DB must be set. Sessions, Signers
-// and Level belong to a running server and are nil where there is none;
-// Metrics, where it is set, answers GET /metrics.
+// An API answers the operator's requests. DB must be set. Sessions, Signers,
+// Certificates and Level belong to a running server and are nil where there is
+// none; Metrics, where it is set, answers GET /metrics.
 type API struct {
-	DB       *storage.DB
-	Sessions Sessions
-	Signers  Signers
-	Level    *slog.LevelVar
-	Metrics  http.Handler
-	Log      *slog.Logger
+	DB           *storage.DB
+	Sessions     Sessions
+	Signers      Signers
+	Certificates Certificates
+	Level        *slog.LevelVar
+	Metrics      http.Handler
+	Log          *slog.Logger
 
 	keys sync.Mutex // one change of the DKIM keys at a time
 }
@@ -86,6 +87,8 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "dkim/retire", a.dkimRetire)
 	handle(mux, a, "dkim/remove", a.dkimRemove)
 	handle(mux, a, "explain", a.explain)
+	handle(mux, a, "cert/list", a.certList)
+	handle(mux, a, "cert/renew", a.certRenew)
 	handle(mux, a, "log-level", a.logLevel)
 	handle(mux, a, "verify", a.verify)
 	if a.Metrics != nil {

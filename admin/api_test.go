@@ -114,6 +114,8 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/user/add", `{"address":"a@elsewhere.example","password":"wonderland 7"}`, http.StatusBadRequest},
 		{"POST", "/user/add", `{"address":"a@home.example","password":""}`, http.StatusBadRequest},
 		{"POST", "/session/kill", `{"id":"9"}`, http.StatusNotFound},
+		{"POST", "/cert/list", `{}`, http.StatusServiceUnavailable},
+		{"POST", "/cert/renew", `{"new_key":true}`, http.StatusServiceUnavailable},
 		{"POST", "/log-level", `{"level":"loud"}`, http.StatusBadRequest},
 	} {
 		req, err := http.NewRequest(r.method, "http://mailbox"+r.path, strings.NewReader(r.body))
