@@ -15,6 +15,7 @@ import (
 	"mailbox/msa"
 	"mailbox/mta"
 	"mailbox/storage"
+	"mailbox/tls"
 )
 
 // accounts shows the store's accounts to login.
@@ -117,4 +118,31 @@ func (s sessions) Sessions() []admin.Session {
 func (s sessions) Kill(id string) bool {
 	n, err := strconv.ParseUint(id, 10, 64)
 	return err == nil && s.server.Kill(n)
+}
+
+// certificates shows the certificates to the operator.
+type certificates struct{ manager *tls.Manager }
+
+// Certificates implements admin.Certificates.
+func (c certificates) Certificates() []admin.Certificate {
+	var all []admin.Certificate
+	for _, t := range c.manager.Certificates() {
+		a := admin.Certificate{
+			Names: t.Names, Source: t.Source, Issuer: t.Issuer, Serial: t.Serial, From: t.NotBefore, Until: t.NotAfter,
+			TLSA: "3 1 1 " + t.Key, Problem: t.Problem,
+		}
+		if t.NextKey != "" {
+			a.NextTLSA = "3 1 1 " + t.NextKey
+		}
+		if !t.NextAttempt.IsZero() {
+			a.NextAttempt = &t.NextAttempt
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// Renew implements admin.Certificates.
+func (c certificates) Renew(ctx context.Context, newKey bool) error {
+	return c.manager.Renew(ctx, newKey)
 }

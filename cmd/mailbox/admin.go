@@ -20,11 +20,11 @@ import (
 )
 
 func newAdminCommand(o *options) *cobra.Command {
-	c := newGroup("admin", "Manage users, aliases, sessions, the queue, and whom to trust",
+	c := newGroup("admin", "Manage users, aliases, sessions, the queue, certificates, and whom to trust",
 		newUserCommand(o), newAliasCommand(o), newMailboxCommand(o), newSessionCommand(o), newQueueCommand(o),
-		newPolicyCommand(o), newExplainCommand(o), newDKIMCommand(o), newLogLevelCommand(o))
-	c.Long = `Manage users, aliases, sessions, the queue, whom to trust, and the keys that
-sign mail.
+		newPolicyCommand(o), newExplainCommand(o), newDKIMCommand(o), newCertCommand(o), newLogLevelCommand(o))
+	c.Long = `Manage users, aliases, sessions, the queue, certificates, whom to trust,
+and the keys that sign mail.
 
 The commands ask the running server over its socket. Where none runs they do
 the same on its data directory. They need the configuration, and the rights of

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mailbox/imapd"
@@ -14,6 +15,7 @@ import (
 	"mailbox/mta"
 	"mailbox/storage"
 	"mailbox/tls"
+	"mailbox/web"
 )
 
 const defaultConfigFile = "/etc/mailbox/mailbox.toml"
@@ -28,6 +30,7 @@ type config struct {
 	MTA        mta.Config    `toml:"mta"`
 	MSA        msa.Config    `toml:"msa"`
 	IMAPD      imapd.Config  `toml:"imapd"`
+	Web        web.Config    `toml:"web"`
 	Admin      adminConfig   `toml:"admin"`
 	TLS        tls.Config    `toml:"tls"`
 	DNS        dns.Config    `toml:"dns"`
@@ -55,6 +58,7 @@ func defaultConfig() config {
 		MTA:   mta.DefaultConfig(),
 		MSA:   msa.DefaultConfig(),
 		IMAPD: imapd.DefaultConfig(),
+		Web:   web.DefaultConfig(),
 		Admin: adminConfig{Socket: "/run/mailbox/admin.sock"},
 		TLS:   tls.DefaultConfig(),
 		Log:   logConfig{Level: "info", Format: "auto"},
@@ -129,7 +133,37 @@ func (c config) validate() error {
 			bad("metrics.listen: %q is not an address such as \"127.0.0.1:9100\"", a)
 		}
 	}
-	return errors.Join(errors.Join(errs...), c.MTA.Validate(), c.MSA.Validate(), c.IMAPD.Validate(), c.TLS.Validate(), c.DNS.Validate())
+	if c.TLS.Mode == "acme" && c.TLS.AcceptTerms && len(c.answered()) == 0 {
+		bad("tls.challenges: web listens nowhere, so nobody answers the CA; use challenges = [\"dns-01\"], or mode \"files\" with your web server's certificate")
+	}
+	return errors.Join(errors.Join(errs...), c.MTA.Validate(), c.MSA.Validate(), c.IMAPD.Validate(), c.Web.Validate(), c.TLS.Validate(), c.DNS.Validate())
+}
+
+// answered are the challenges of a CA that somebody answers here.
+func (c config) answered() []string {
+	return slices.DeleteFunc(slices.Clone(c.TLS.Challenges), func(ch string) bool {
+		return ch == "http-01" && len(c.Web.Listen) == 0 || ch == "tls-alpn-01" && len(c.Web.ListenTLS) == 0
+	})
+}
+
+// certificates is the section [tls] as it holds beside [web].
+func (c config) certificates() tls.Config {
+	t := c.TLS
+	if answered := c.answered(); len(answered) > 0 {
+		t.Challenges = answered
+	}
+	return t
+}
+
+// names are those that certificates must be for, that of this machine first.
+func (c config) names() []string {
+	names := []string{c.Hostname}
+	if len(c.Web.ListenTLS) > 0 {
+		for _, d := range c.Domains {
+			names = append(names, web.Names(d)...)
+		}
+	}
+	return names
 }
 
 // needRestart names the keys that differ and that a reload cannot change.

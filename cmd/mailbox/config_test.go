@@ -79,7 +79,10 @@ listen = [":143"]
 plaintext_login = true
 [tls]
 mode = "acme"
-challenges = []
+accept_terms = true
+challenges = ["http-01"]
+[web]
+listen = []
 [smtp]
 listen = [":587"]
 `
@@ -102,8 +105,8 @@ listen = [":587"]
 			t.Errorf("%d errors instead of %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
 		}
 	}
-	check(text, "F:4: colour: no such key", "F:8: mta.max_recipients: many is not", "F:15: smtp: no such key")
+	check(text, "F:4: colour: no such key", "F:8: mta.max_recipients: many is not", "F:18: smtp: no such key")
 	text = strings.NewReplacer("colour = \"blue\"\n", "\n", "\"many\"", "100", "[smtp]\nlisten = [\":587\"]\n", "").Replace(text)
-	check(text, "F:2: domains:", "F:3: data:", "F:6: mta.listen:", "F:7: mta.max_size:", "F:11: imapd.plaintext_login:", "F:14: tls.challenges: none is given")
+	check(text, "F:2: domains:", "F:3: data:", "F:6: mta.listen:", "F:7: mta.max_size:", "F:11: imapd.plaintext_login:", "F:15: tls.challenges: web listens nowhere")
 	check("hostname = \"mail.example.org\ndomains", "F:1: ")
 }

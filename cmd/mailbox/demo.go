@@ -99,7 +99,15 @@ func demoConfig(data string) (config, error) {
 	for _, l := range []struct {
 		at   *[]string
 		port int
-	}{{&cfg.MTA.Listen, 1025}, {&cfg.MSA.Listen, 1587}, {&cfg.MSA.ListenTLS, 1465}, {&cfg.IMAPD.Listen, 1143}, {&cfg.IMAPD.ListenTLS, 1993}} {
+	}{
+		{&cfg.MTA.Listen, 1025},
+		{&cfg.MSA.Listen, 1587},
+		{&cfg.MSA.ListenTLS, 1465},
+		{&cfg.IMAPD.Listen, 1143},
+		{&cfg.IMAPD.ListenTLS, 1993},
+		{&cfg.Web.Listen, 1080},
+		{&cfg.Web.ListenTLS, 1443},
+	} {
 		a, err := freeAddress(l.port)
 		if err != nil {
 			return cfg, err
@@ -194,11 +202,12 @@ func printDemo(out io.Writer, s *server, cfg config, users []demoUser) {
   SMTPS  %s
   IMAP   %s   (STARTTLS)      mail is read here
   IMAPS  %s
+  HTTPS  %s                  MTA-STS policy, /healthz
 
   CA     %s
   Data   %s
 
-`, smtp, submission, submissions, imap, imaps, s.certs.CAFile(), cfg.Data)
+`, smtp, submission, submissions, imap, imaps, address("web/tls"), s.certs.CAFile(), cfg.Data)
 	for _, u := range users {
 		fmt.Fprintf(out, "  %-18s password %s\n", u.address, u.password)
 	}

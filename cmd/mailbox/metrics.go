@@ -35,6 +35,10 @@ func newMetrics(s *server) http.Handler {
 			st := s.imapd.Stats()
 			return connectionStats{st.Connections, st.Open, st.Refused, st.Panics}
 		},
+		"web": func() connectionStats {
+			st := s.web.Stats()
+			return connectionStats{st.Connections, st.Open, st.Refused, st.Panics}
+		},
 	} {
 		labels := prometheus.Labels{"service": service}
 		counter("connections_total", "Connections accepted.", labels, func() int64 { return stats().accepted })
@@ -65,6 +69,8 @@ func newMetrics(s *server) http.Handler {
 	counter("queue_reports_total", "Reports to senders.", nil, func() int64 { return s.queue.Stats().Reports })
 	gauge("queue_recipients", "Recipients that wait in the queue.", nil, func() int64 { return s.queue.Stats().Waiting })
 	gauge("queue_connections_open", "Connections to other servers.", nil, func() int64 { return s.queue.Stats().Connections })
+	counter("web_requests_total", "HTTP requests.", nil, func() int64 { return s.web.Stats().Requests })
+	gauge("certificate_expires_timestamp_seconds", "When the host's certificate ends.", nil, func() int64 { return s.certs.Certificates()[0].NotAfter.Unix() })
 	counter("imapd_logins_total", "Logins that succeeded.", nil, func() int64 { return s.imapd.Stats().Logins })
 	counter("imapd_logins_failed_total", "Logins that failed.", nil, func() int64 { return s.imapd.Stats().FailedLogins })
 	counter("imapd_commands_total", "Commands.", nil, func() int64 { return s.imapd.Stats().Commands })

@@ -91,6 +91,9 @@ listen_tls = [%q]
 plaintext_login = true
 [dns]
 servers = [%q]
+[web]
+listen = []
+listen_tls = []
 [tls]
 mode = "self-signed"
 [admin]

@@ -24,6 +24,7 @@ import (
 	"mailbox/mta"
 	"mailbox/storage"
 	"mailbox/tls"
+	"mailbox/web"
 )
 
 // shutdownTime is how long transactions and commands may take to finish.
@@ -41,6 +42,7 @@ type server struct {
 	msa     *msa.Server
 	signers *signers
 	imapd   *imapd.Server
+	web     *web.Server
 	admin   *http.Server
 	metrics http.Handler
 
@@ -77,7 +79,7 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 		return nil, err
 	}
 	auth := &login.Authenticator{Accounts: accounts{s.db}, Secret: secret, Log: log.With("room", "login")}
-	s.certs, err = tls.New(cfg.TLS, tls.Options{Dir: cfg.Data, Names: []string{cfg.Hostname}, Resolvers: cfg.DNS.Servers, Log: log.With("room", "tls")})
+	s.certs, err = tls.New(cfg.certificates(), tls.Options{Dir: cfg.Data, Names: cfg.names(), Resolvers: cfg.DNS.Servers, Log: log.With("room", "tls")})
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +112,17 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 	s.imapd = &imapd.Server{
 		Hostname: cfg.Hostname, Store: s.db, Auth: auth, TLS: s.certs.Server("imapd"), Config: cfg.IMAPD, Log: log.With("room", "imapd"),
 	}
+	s.web = &web.Server{
+		Hostname: cfg.Hostname, TLS: s.certs.Web(), Challenge: s.certs.HTTPChallenge, Health: s.alive, Log: log.With("room", "web"),
+	}
+	if err = s.web.Configure(cfg.Web, cfg.Domains); err != nil {
+		return nil, err
+	}
 	s.metrics = newMetrics(s)
-	api := &admin.API{DB: s.db, Sessions: sessions{s.imapd}, Signers: s.signers, Level: level, Metrics: s.metrics, Log: log.With("room", "admin")}
+	api := &admin.API{
+		DB: s.db, Sessions: sessions{s.imapd}, Signers: s.signers, Certificates: certificates{s.certs},
+		Level: level, Metrics: s.metrics, Log: log.With("room", "admin"),
+	}
 	if err = s.startAdmin(api); err != nil {
 		return nil, err
 	}
@@ -162,6 +173,8 @@ func (s *server) services(cfg config) []service {
 	add("msa/tls", cfg.MSA.ListenTLS, s.msa.ServeTLS)
 	add("imapd", cfg.IMAPD.Listen, s.imapd.Serve)
 	add("imapd/tls", cfg.IMAPD.ListenTLS, s.imapd.ServeTLS)
+	add("web", cfg.Web.Listen, s.web.Serve)
+	add("web/tls", cfg.Web.ListenTLS, s.web.ServeTLS)
 	add("metrics", cfg.Metrics.Listen, s.serveMetrics)
 	return all
 }
@@ -225,15 +238,16 @@ func (s *server) reload(ctx context.Context, cfg config) error {
 		cfg.Hostname, cfg.Data, cfg.Admin = s.cfg.Hostname, s.cfg.Data, s.cfg.Admin
 	}
 	defer s.certs.Ready()
-	if err := s.certs.Reload(cfg.TLS, []string{cfg.Hostname}, cfg.DNS.Servers); err != nil {
+	if err := s.certs.Reload(cfg.certificates(), cfg.names(), cfg.DNS.Servers); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
 	if err := s.listen(ctx, cfg); err != nil {
-		return errors.Join(err, s.certs.Reload(s.cfg.TLS, []string{s.cfg.Hostname}, s.cfg.DNS.Servers))
+		return errors.Join(err, s.certs.Reload(s.cfg.certificates(), s.cfg.names(), s.cfg.DNS.Servers))
 	}
 	// Nothing below can fail: cfg was validated.
 	err := errors.Join(s.db.SetDomains(cfg.Domains, cfg.Postmaster), s.dns.Configure(cfg.DNS),
-		s.mta.Configure(cfg.MTA, cfg.Domains[0]), s.msa.Configure(cfg.MSA, cfg.Domains[0]))
+		s.mta.Configure(cfg.MTA, cfg.Domains[0]), s.msa.Configure(cfg.MSA, cfg.Domains[0]),
+		s.web.Configure(cfg.Web, cfg.Domains))
 	s.remote.Configure(cfg.MTA)
 	s.queue.Configure(cfg.MTA, cfg.Domains[0])
 	s.imapd.Configure(cfg.IMAPD)
@@ -310,6 +324,9 @@ func (s *server) shutdown() {
 	}
 	if s.imapd != nil {
 		parts.Go(func() { s.ended("imapd", s.imapd.Shutdown(ctx)) })
+	}
+	if s.web != nil {
+		parts.Go(func() { s.ended("web", s.web.Shutdown(ctx)) })
 	}
 	if s.queue != nil {
 		parts.Go(func() { s.ended("queue", s.queue.Shutdown(ctx)) })
