@@ -3,8 +3,6 @@ package imapd
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"mailbox/internal/listen"
@@ -61,22 +59,9 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("imapd."+format, args...)) }
-	for _, list := range []struct {
-		key   string
-		addrs []string
-	}{{"listen", c.Listen}, {"listen_tls", c.ListenTLS}} {
-		for _, a := range list.addrs {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				bad("%s: %q is not an address such as \":143\" or \"127.0.0.1:143\"", list.key, a)
-			}
-		}
-	}
+	errs = append(errs, listen.CheckAddresses("imapd.listen", 143, c.Listen), listen.CheckAddresses("imapd.listen_tls", 993, c.ListenTLS))
 	if c.PlaintextLogin {
-		for _, a := range c.Listen {
-			if !isLoopback(a) {
-				bad("plaintext_login: listen has %q, which is not loopback; passwords would cross the network unprotected", a)
-			}
-		}
+		errs = append(errs, listen.CheckPlaintext("imapd.plaintext_login", c.Listen))
 	}
 	if c.AppendLimit < 64<<10 || c.AppendLimit > 1<<32-1 {
 		bad("append_limit: %d is not between 64KiB and 4GiB", c.AppendLimit)
@@ -95,16 +80,4 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }

@@ -3,8 +3,6 @@ package msa
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"mailbox/internal/listen"
@@ -38,22 +36,9 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("msa."+format, args...)) }
-	for _, list := range []struct {
-		key   string
-		addrs []string
-	}{{"listen", c.Listen}, {"listen_tls", c.ListenTLS}} {
-		for _, a := range list.addrs {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				bad("%s: %q is not an address such as \":587\" or \"127.0.0.1:587\"", list.key, a)
-			}
-		}
-	}
+	errs = append(errs, listen.CheckAddresses("msa.listen", 587, c.Listen), listen.CheckAddresses("msa.listen_tls", 465, c.ListenTLS))
 	if c.PlaintextLogin {
-		for _, a := range c.Listen {
-			if !isLoopback(a) {
-				bad("plaintext_login: listen has %q, which is not a loopback address such as \"127.0.0.1:587\"; passwords would cross the network unprotected", a)
-			}
-		}
+		errs = append(errs, listen.CheckPlaintext("msa.plaintext_login", c.Listen))
 	}
 	if c.MaxSize < 64<<10 || c.MaxSize > 1<<30 {
 		bad("max_size: %d is not between 64KiB (RFC 5321 section 4.5.3.1.7) and 1GiB", c.MaxSize)
@@ -76,17 +61,6 @@ func (c Config) Validate() error {
 		bad("idle_timeout: %s is below 10s; RFC 5321 section 4.5.3.2 asks for 5m", c.IdleTimeout)
 	}
 	return errors.Join(errs...)
-}
-
-// isLoopback tells whether a listener's address is an IP address that no other
-// machine can reach. Names are not: who knows what they stand for tomorrow.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // limits gives an IPv6 /64 twice as much as one address.

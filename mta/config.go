@@ -3,9 +3,9 @@ package mta
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
+	"mailbox/internal/listen"
 	"mailbox/storage"
 )
 
@@ -53,11 +53,7 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("mta."+format, args...)) }
-	for _, a := range c.Listen {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			bad("listen: %q is not an address such as \":25\" or \"127.0.0.1:25\"", a)
-		}
-	}
+	errs = append(errs, listen.CheckAddresses("mta.listen", 25, c.Listen))
 	if c.MaxSize < 64<<10 || c.MaxSize > 1<<30 {
 		bad("max_size: %d is not between 64KiB (RFC 5321 section 4.5.3.1.7) and 1GiB", c.MaxSize)
 	}

@@ -3,7 +3,6 @@ package web
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"mailbox/internal/listen"
@@ -52,16 +51,7 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("web."+format, args...)) }
-	for _, list := range []struct {
-		key   string
-		addrs []string
-	}{{"listen", c.Listen}, {"listen_tls", c.ListenTLS}} {
-		for _, a := range list.addrs {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				bad("%s: %q is not an address such as \":80\" or \"127.0.0.1:80\"", list.key, a)
-			}
-		}
-	}
+	errs = append(errs, listen.CheckAddresses("web.listen", 80, c.Listen), listen.CheckAddresses("web.listen_tls", 443, c.ListenTLS))
 	switch c.MTASTS {
 	case "enforce", "testing", "none":
 	default:
