@@ -150,7 +150,14 @@ func (q *Queue) Shutdown(ctx context.Context) error {
 const longest = time.Hour
 
 // step does what can be done now, and returns how long there is nothing else.
-func (q *Queue) step() time.Duration {
+// A panic costs this step.
+func (q *Queue) step() (wait time.Duration) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.panicked(0, p)
+			wait = time.Second
+		}
+	}()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.absorb()

@@ -178,7 +178,7 @@ func (db *DB) Close() error {
 		db.cancel()
 	}
 	db.background.Wait()
-	return errors.Join(db.writeExplanations(context.Background()), db.closeFiles())
+	return errors.Join(db.writeExplanations(), db.closeFiles())
 }
 
 func (db *DB) closeFiles() error {

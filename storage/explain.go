@@ -55,7 +55,7 @@ func (db *DB) Explain(e Explanation) {
 // Explanations returns what became of the messages of a trace id, a Message-ID,
 // or an address (as sender or recipient), the newest first, at most limit.
 func (db *DB) Explanations(ctx context.Context, what string, limit int) ([]Explanation, error) {
-	db.writeExplanations(ctx) //nolint:errcheck // what could not be written is not found
+	db.writeExplanations() //nolint:errcheck // what could not be written is not found
 	if what == "" {
 		return nil, nil
 	}
@@ -83,7 +83,7 @@ func (db *DB) explainInBackground(ctx context.Context) error {
 			return nil
 		case <-db.explained.ready:
 		}
-		if err := db.writeExplanations(ctx); err != nil && ctx.Err() == nil {
+		if err := db.writeExplanations(); err != nil {
 			db.log.Warn("explanations could not be written", "err", err)
 		}
 		select {
@@ -94,7 +94,9 @@ func (db *DB) explainInBackground(ctx context.Context) error {
 	}
 }
 
-func (db *DB) writeExplanations(ctx context.Context) error {
+// writeExplanations does not stop half-way: what was taken from the list would
+// be lost.
+func (db *DB) writeExplanations() error {
 	db.explained.writing.Lock()
 	defer db.explained.writing.Unlock()
 	db.explained.mu.Lock()
@@ -104,7 +106,7 @@ func (db *DB) writeExplanations(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return db.writer.do(ctx, func(t *tx) error {
+	return db.writer.do(context.Background(), func(t *tx) error {
 		for _, e := range list {
 			err := t.exec(`INSERT INTO explanation (at, trace, message_id, sender, recipients, peer, outcome, checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 				e.At.UnixMilli(), e.Trace, e.MessageID, cleanOrSame(e.Sender), recipientList(e.Recipients), e.Peer, e.Outcome, e.Checks)
