@@ -285,12 +285,27 @@ func TestExplained(t *testing.T) {
 	f, _, _ := newJudge(t, nil)
 	f.bring(t, "a@reject.example", "From: a@reject.example\nMessage-ID: <1@reject.example>\n\nx", "550 5.7.26 *")
 	f.bring(t, "b@good.example", "From: b@good.example\n\nx", "250 *")
-	for what, outcome := range map[string]string{"<1@reject.example>": "550 5.7.26 ", "b@good.example": "filed in somewhere"} {
+	if err := f.db.SetQuota(context.Background(), f.alice, 1); err != nil {
+		t.Fatal(err)
+	}
+	f.play(t, `connect smtp
+C: PROXY TCP4 192.0.2.7 127.0.0.1 1000 25
+S: 220 *
+C: EHLO client.example
+S* 250 *
+C: MAIL FROM:<c@good.example> SIZE=1000
+S: 250 *
+C: RCPT TO:<alice@home.example>
+S: 452 4.2.2 *`)
+	for what, outcome := range map[string]string{"c@good.example": "recipient refused: 452 4.2.2", "<1@reject.example>": "550 5.7.26 ", "b@good.example": "filed in somewhere"} {
 		list, err := f.db.Explanations(context.Background(), what, 10)
 		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Outcome, outcome) || list[0].Peer != "192.0.2.7" {
 			t.Fatalf("%s: %+v, %v", what, list, err)
 		}
 		var c Checks
+		if what == "c@good.example" { // nothing was checked
+			continue
+		}
 		if err := json.Unmarshal([]byte(list[0].Checks), &c); err != nil || c.Results == nil || c.Results.MailFrom.Domain == "" {
 			t.Errorf("%s: checks %s: %v", what, list[0].Checks, err)
 		}

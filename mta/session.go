@@ -27,7 +27,8 @@ const (
 type session struct {
 	s    *Server
 	conn *smtpd.Conn
-	size int64 // declared for the transaction
+	from string // of the transaction
+	size int64  // declared for it
 
 	mu      sync.Mutex // Data may run beside what follows an aborted transaction
 	to      map[string]storage.Resolved
@@ -36,7 +37,7 @@ type session struct {
 
 // Mail implements smtpd.Session. What can be found out about the sender begins.
 func (t *session) Mail(ctx context.Context, m smtpd.Mail) error {
-	t.size = m.Size
+	t.from, t.size = m.From, m.Size
 	next := t.inquire(ctx, m)
 	t.mu.Lock()
 	last := t.inquiry
@@ -54,6 +55,9 @@ func (t *session) Rcpt(ctx context.Context, to smtpd.Rcpt) error {
 	if err != nil {
 		t.s.stats.recipientsRefused.Add(1)
 		t.conn.Log().Info("recipient refused", "to", to.Address, "reply", smtpd.ReplyCode(err))
+		if reply := smtpd.ReplyCode(err); reply[0] == '4' { // who guesses addresses fills no books
+			t.explain(&storage.Explanation{At: time.Now(), Sender: t.from, Recipients: []string{to.Address}, Peer: t.conn.Addr().String()}, nil, "recipient refused: "+reply)
+		}
 		return err
 	}
 	t.mu.Lock()
