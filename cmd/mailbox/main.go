@@ -80,7 +80,8 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-const rootHelp = `Mailbox receives the mail of your own domain and lets any IMAP client read it.
+const rootHelp = `Mailbox is the whole of mail for your own domain: it takes what comes, lets any
+IMAP client read it, and sends what you write.
 
 Try it without installing anything:
 
