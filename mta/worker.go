@@ -105,14 +105,21 @@ func (w *worker) send(items []*item) (goOn bool) {
 			goOn = false
 		}
 	}()
+	began := time.Now()
+	fail := w.connect() // before the message takes up memory
 	m, blob, err := q.load(items)
 	if err != nil {
 		q.unread(items, err)
-		return true
+		return fail == nil
 	}
 	defer blob.Close() //nolint:errcheck // it was only read
-	began := time.Now()
-	results, v := w.attempt(m)
+	var results []Result
+	v := unreachable
+	if fail != nil {
+		results = refuseAll(m, fail)
+	} else {
+		results, v = w.attempt(m)
+	}
 	q.settle(m, items, results, began)
 	w.learn(v, results)
 	switch v {
@@ -139,8 +146,27 @@ const (
 	unreachable         // there was no connection
 )
 
-// attempt sends a message, over the open connection where there is one. A
-// connection that was kept and turns out to be dead counts for nothing.
+// connect makes sure that there is a connection, where one is needed.
+func (w *worker) connect() (fail *Failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.q.panicked(0, p)
+			fail = failed("connect", "4.3.0", "internal error")
+		}
+	}()
+	if w.conn != nil || w.d.Here {
+		return nil
+	}
+	c, err := w.q.Carrier.Connect(w.q.hard, w.d.Destination)
+	if err != nil {
+		return asFailure(err)
+	}
+	w.conn, w.used = c, 0
+	return nil
+}
+
+// attempt sends a message over the connection. One that was kept and turns out
+// to be dead counts for nothing.
 func (w *worker) attempt(m *Outbound) (results []Result, v verdict) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -152,36 +178,30 @@ func (w *worker) attempt(m *Outbound) (results []Result, v verdict) {
 	if w.d.Here {
 		return w.q.deliverHere(m), works
 	}
-	for {
-		kept := w.conn != nil
-		if !kept {
-			c, err := w.q.Carrier.Connect(w.q.hard, w.d.Destination)
-			if err != nil {
-				return refuseAll(m, asFailure(err)), unreachable
-			}
-			w.conn, w.used = c, 0
-		}
-		results, again := w.conn.Send(w.q.hard, m)
-		via := w.conn.Attempt()
-		for i := range results {
-			results[i].Via = via
-		}
-		if w.used++; again && slices.ContainsFunc(results, Result.settled) {
-			return results, works
-		}
-		if again {
-			return results, defers
-		}
-		w.hangUp()
-		f := results[0].Failure
-		switch {
-		case kept && f != nil && f.HostDown && f.Stage == "mail":
-			continue
-		case hostDown(results):
-			return results, breaks
-		}
+	kept := w.used > 0
+	results, again := w.conn.Send(w.q.hard, m)
+	via := w.conn.Attempt()
+	for i := range results {
+		results[i].Via = via
+	}
+	w.used++
+	if again && slices.ContainsFunc(results, Result.settled) {
 		return results, works
 	}
+	if again {
+		return results, defers
+	}
+	w.hangUp()
+	if f := results[0].Failure; kept && f != nil && f.HostDown && f.Stage == "mail" {
+		if fail := w.connect(); fail != nil {
+			return refuseAll(m, fail), unreachable
+		}
+		return w.attempt(m)
+	}
+	if hostDown(results) {
+		return results, breaks
+	}
+	return results, works
 }
 
 func refuseAll(m *Outbound, f *Failure) []Result {
