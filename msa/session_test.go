@@ -84,7 +84,7 @@ func TestDelivery(t *testing.T) {
 		if !strings.HasPrefix(got, "Return-Path: <Alice@home.example>\r\nReceived: by mail.home.example with ESMTPA\r\n\tid ") {
 			t.Errorf("%s got %q", name, got)
 		}
-		for _, secret := range []string{"127.0.0.1", "client.example", "cc", "eve", "carol", "for <"} {
+		for _, secret := range []string{"127.0.0.1", "client.example", "bcc", "eve@", "carol@", "for <"} {
 			if strings.Contains(strings.ToLower(got), secret) {
 				t.Errorf("%s reads %q in %q", name, secret, got)
 			}
