@@ -8,6 +8,7 @@
 //	C* 1000 text     send the text that many times
 //	S: pattern       the next line must match; * stands for anything
 //	S* pattern       skip lines up to one that matches
+//	S= NAME pattern  the same; from now on ${NAME} is what {} in it stood for
 //	tls              start TLS now
 //	closed           the server must have closed the connection
 package dialogue
@@ -38,14 +39,14 @@ type Player struct {
 // Play plays one file. An error names the line and what the server said.
 // ${NAME} in the file stands for Vars[NAME].
 func (p *Player) Play(name, text string) error {
-	s := &stage{Player: p}
+	s := &stage{Player: p, learned: map[string]string{}}
 	defer s.close()
-	text = os.Expand(text, func(v string) string { return p.Vars[v] })
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
 		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
+		line = os.Expand(line, s.variable)
 		if err := s.step(line); err != nil {
 			return fmt.Errorf("%s:%d: %s: %w", name, i+1, line, err)
 		}
@@ -55,8 +56,16 @@ func (p *Player) Play(name, text string) error {
 
 type stage struct {
 	*Player
-	nc net.Conn
-	r  *bufio.Reader
+	nc      net.Conn
+	r       *bufio.Reader
+	learned map[string]string // from the server
+}
+
+func (s *stage) variable(name string) string {
+	if v, known := s.learned[name]; known {
+		return v
+	}
+	return s.Vars[name]
 }
 
 func (s *stage) close() {
@@ -126,14 +135,28 @@ func (s *stage) step(line string) error {
 		}
 		return err
 	case "S*":
-		for {
-			got, err := s.line()
-			if err != nil || matches(rest, got) {
-				return err
-			}
+		_, err := s.find(rest)
+		return err
+	case "S=":
+		name, pattern, _ := strings.Cut(rest, " ")
+		before, after, _ := strings.Cut(pattern, "{}")
+		got, err := s.find(before + "*" + after)
+		if err == nil {
+			s.learned[name] = between(before, after, got)
 		}
+		return err
 	}
 	return errors.New("no such step")
+}
+
+// find skips lines up to one that matches.
+func (s *stage) find(pattern string) (string, error) {
+	for {
+		got, err := s.line()
+		if err != nil || matches(pattern, got) {
+			return got, err
+		}
+	}
 }
 
 func (s *stage) line() (string, error) {
@@ -192,4 +215,17 @@ func matches(pattern, line string) bool {
 		}
 	}
 	return false
+}
+
+// between returns the first and shortest text of a line that stands between
+// what matches two patterns.
+func between(before, after, line string) string {
+	for i := range line {
+		for j := i; j <= len(line) && matches(before, line[:i]); j++ {
+			if matches(after, line[j:]) {
+				return line[i:j]
+			}
+		}
+	}
+	return ""
 }

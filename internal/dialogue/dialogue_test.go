@@ -24,6 +24,7 @@ func TestPlay(t *testing.T) {
 	p := &Player{Dial: echo, Vars: map[string]string{"NAME": "alice"}}
 	for text, want := range map[string]string{
 		"# all is well\nconnect x\nS: hello\nC: a ${NAME} \\x41\nS: a alice A\nC* 3 x\nC| \\r\\n\nS: xxx\nC: one\\r\\ntwo\nS* t*o\nC| bye\\n\nclosed": "",
+		"connect x\nS: hello\nC: one\\r\\ntwo [7 8] x\nS= N *o [{}] *\nC: ${N} ${NAME}\nS: 7 8 alice":                                                 "",
 		"connect x\nS: goodbye":                   `x:2: S: goodbye: the server said "hello"`,
 		"S: hello":                                "x:1: S: hello: connect first",
 		"connect x\nS: hello\nC: \\q":             "x:3:",
