@@ -30,6 +30,10 @@ func (c *conn) append(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
+	inUTF8, err := c.utf8Data()
+	if err != nil {
+		return ok{}, err
+	}
 	var target storage.MailboxID
 	c.upload = func(size int64) (err error) {
 		if limit := c.cfg.AppendLimit; size > limit {
@@ -50,7 +54,7 @@ func (c *conn) append(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	if up.Message, err = c.spool(literal); err != nil {
+	if up.Message, err = c.spool(literal, inUTF8); err != nil {
 		return ok{}, err
 	}
 	defer up.Message.Close() //nolint:errcheck // what was adopted is not removed
@@ -65,10 +69,32 @@ func (c *conn) append(ctx context.Context) (ok, error) {
 	return ok{fmt.Sprintf("APPENDUID %d %d", validity, uids[0]), "APPEND completed"}, nil
 }
 
+// utf8Data reads what announces a message in UTF-8, where it is announced
+// (RFC 6855 section 4; RFC 9755 leaves it out). It is taken like any other.
+func (c *conn) utf8Data() (bool, error) {
+	next, err := c.dec.Peek()
+	if err != nil || next == '{' || next == '~' {
+		return false, err
+	}
+	if err := c.dec.ExpectWord("UTF8"); err != nil {
+		return false, err
+	}
+	if err := c.require(utf8Accept|rev2, "UTF8=ACCEPT"); err != nil {
+		return false, err
+	}
+	if err := c.dec.SP(); err != nil {
+		return false, err
+	}
+	return true, c.dec.Expect('(')
+}
+
 // spool takes a literal in, to the end of the line behind it.
-func (c *conn) spool(literal io.Reader) (*storage.Spooled, error) {
+func (c *conn) spool(literal io.Reader, inUTF8 bool) (*storage.Spooled, error) {
 	spool := c.s.Store.NewSpool()
 	_, err := io.Copy(spool, literal)
+	if err == nil && inUTF8 {
+		err = c.dec.Expect(')')
+	}
 	if err == nil {
 		err = c.dec.CRLF()
 	}

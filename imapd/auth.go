@@ -17,7 +17,7 @@ func (c *conn) mechanisms() []string {
 
 // capabilities depend on the state: what is meaningless in it is left out.
 func (c *conn) capabilities() string {
-	caps := []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ENABLE", "ID"}
+	caps := []string{"IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ENABLE", "ID"}
 	if c.state == notAuthenticated {
 		if c.tlsState == nil && c.s.TLS != nil {
 			caps = append(caps, "STARTTLS")
@@ -31,6 +31,7 @@ func (c *conn) capabilities() string {
 		}
 		return strings.Join(caps, " ")
 	}
+	caps = append(caps, "CONDSTORE", "QRESYNC", "ESEARCH", "SEARCHRES", "LIST-EXTENDED", "LIST-STATUS", "UTF8=ACCEPT")
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
 	return strings.Join(caps, " ")
@@ -84,30 +85,6 @@ func (c *conn) identify(context.Context) (ok, error) {
 	}
 	c.untagged(`ID ("name" "Mailbox")`)
 	return ok{text: "ID completed"}, nil
-}
-
-// enable enables nothing yet: no extension that needs it is announced (RFC 5161).
-func (c *conn) enable(context.Context) (ok, error) {
-	for n := 0; ; n++ {
-		end, err := c.dec.AtEnd()
-		if err != nil {
-			return ok{}, err
-		}
-		if end && n > 0 {
-			break
-		}
-		if err := c.dec.SP(); err != nil {
-			return ok{}, err
-		}
-		if _, err := c.dec.Atom(); err != nil {
-			return ok{}, err
-		}
-	}
-	if err := c.dec.CRLF(); err != nil {
-		return ok{}, err
-	}
-	c.untagged("ENABLED")
-	return ok{text: "ENABLE completed"}, nil
 }
 
 func (c *conn) startTLS(ctx context.Context) (ok, error) {

@@ -41,15 +41,15 @@ var commands = map[string]command{
 	"STARTTLS":     {run: (*conn).startTLS, legal: notAuthenticated},                // RFC 3501 section 6.2.1
 	"AUTHENTICATE": {run: (*conn).authenticate, legal: notAuthenticated},            // RFC 3501 section 6.2.2, RFC 4959
 	"LOGIN":        {run: (*conn).login, legal: notAuthenticated},                   // RFC 3501 section 6.2.3
-	"ENABLE":       {run: (*conn).enable, legal: loggedIn},                          // RFC 5161
-	"SELECT":       {run: (*conn).selectBox, legal: loggedIn},                       // RFC 3501 section 6.3.1
-	"EXAMINE":      {run: (*conn).examine, legal: loggedIn},                         // RFC 3501 section 6.3.2
+	"ENABLE":       {run: (*conn).enable, legal: loggedIn},                          // RFC 5161, RFC 9051 section 6.3.1
+	"SELECT":       {run: (*conn).selectBox, legal: loggedIn},                       // RFC 3501 section 6.3.1, RFC 7162 section 3.2.5
+	"EXAMINE":      {run: (*conn).examine, legal: loggedIn},                         // RFC 3501 section 6.3.2, RFC 7162 section 3.2.5
 	"CREATE":       {run: (*conn).create, legal: loggedIn},                          // RFC 3501 section 6.3.3, RFC 6154 section 3
 	"DELETE":       {run: (*conn).delete, legal: loggedIn},                          // RFC 3501 section 6.3.4
 	"RENAME":       {run: (*conn).rename, legal: loggedIn},                          // RFC 3501 section 6.3.5
 	"SUBSCRIBE":    {run: (*conn).subscribe, legal: loggedIn},                       // RFC 3501 section 6.3.6
 	"UNSUBSCRIBE":  {run: (*conn).unsubscribe, legal: loggedIn},                     // RFC 3501 section 6.3.7
-	"LIST":         {run: (*conn).list, legal: loggedIn},                            // RFC 3501 section 6.3.8, RFC 3348, RFC 6154
+	"LIST":         {run: (*conn).list, legal: loggedIn},                            // RFC 3501 section 6.3.8, RFC 5258, RFC 5819, RFC 6154
 	"LSUB":         {run: (*conn).lsub, legal: loggedIn},                            // RFC 3501 section 6.3.9
 	"STATUS":       {run: (*conn).status, legal: loggedIn},                          // RFC 3501 section 6.3.10, RFC 8438
 	"NAMESPACE":    {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
@@ -59,9 +59,9 @@ var commands = map[string]command{
 	"CLOSE":        {run: (*conn).closeBox, legal: selected},                        // RFC 3501 section 6.4.2
 	"UNSELECT":     {run: (*conn).unselect, legal: selected},                        // RFC 3691
 	"EXPUNGE":      {run: (*conn).expunge, legal: selected},                         // RFC 3501 section 6.4.3
-	"SEARCH":       {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4
-	"FETCH":        {run: bySequence((*conn).fetch), legal: selected, quiet: true},
-	"STORE":        {run: bySequence((*conn).store), legal: selected, quiet: true},
+	"SEARCH":       {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4, RFC 4731, RFC 5182
+	"FETCH":        {run: bySequence((*conn).fetch), legal: selected, quiet: true},  // RFC 3501 section 6.4.5, RFC 7162 section 3.1.4
+	"STORE":        {run: bySequence((*conn).store), legal: selected, quiet: true},  // RFC 3501 section 6.4.6, RFC 7162 section 3.1.3
 	"COPY":         {run: bySequence((*conn).copy), legal: selected},
 	"MOVE":         {run: bySequence((*conn).move), legal: selected}, // RFC 6851
 }
@@ -93,6 +93,7 @@ func (c *conn) command(ctx context.Context) error {
 	if err != nil {
 		tag = "*"
 	}
+	c.tag = tag
 	var done ok
 	var cmd command
 	if err == nil {
@@ -120,6 +121,9 @@ func (c *conn) command(ctx context.Context) error {
 	if c.view != nil {
 		if lost := c.sync(ctx, syncOptions{expunge: !cmd.quiet}); lost != nil {
 			return lost
+		}
+		if c.has(qResync) && len(c.view.ghosts) > 0 {
+			c.tellHighest()
 		}
 	}
 	return c.answer(tag, done, err)

@@ -51,6 +51,8 @@ type conn struct {
 	account  storage.AccountID
 	name     string // of the account
 	view     *view  // nil unless selected
+	enabled  extension
+	tag      string // of the command that runs
 	bad      int    // commands answered BAD
 	failed   int    // logins that failed
 	idling   bool   // IDLE's own goroutine reads; who reads must not flush

@@ -39,22 +39,24 @@ func (c *conn) fetch(ctx context.Context, uid bool) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
+	modifiers, err := c.fetchModifiers(uid)
+	if err != nil {
+		return ok{}, err
+	}
+	if modifiers.vanished {
+		if err := c.tellVanishedSince(ctx, set, modifiers.since); err != nil {
+			return ok{}, err
+		}
+	}
 	uids, missing, err := c.messages(ctx, set, uid)
 	if err != nil {
 		return ok{}, err
 	}
-	has := func(k fetchKind) bool {
-		return slices.ContainsFunc(items, func(i fetchItem) bool { return i.kind == k })
+	if modifiers.changed {
+		uids = c.view.changedSince(uids, modifiers.since)
 	}
-	if uid && !has(fetchUID) {
-		items = append([]fetchItem{{kind: fetchUID, name: "UID"}}, items...)
-	}
-	f := &fetching{conn: c, items: items}
-	f.want, f.rows, f.blob, f.seen = needs(items)
-	f.seen = f.seen && !c.view.readOnly
-	if f.seen && !has(fetchFlags) { // the client is told of what it causes
-		f.items = append(f.items, fetchItem{kind: fetchFlags, name: "FLAGS"})
-	}
+	f := &fetching{conn: c}
+	f.prepare(items, uid, modifiers.changed)
 	if err := f.run(ctx, uids); err != nil {
 		return ok{}, err
 	}
@@ -62,6 +64,25 @@ func (c *conn) fetch(ctx context.Context, uid bool) (ok, error) {
 		return ok{}, errExpungeIssued
 	}
 	return ok{text: "FETCH completed"}, nil
+}
+
+// prepare takes the items, and adds those that the client is to hear unasked.
+func (f *fetching) prepare(items []fetchItem, uid, modSeq bool) {
+	f.want, f.rows, f.blob, f.seen = needs(items)
+	f.seen = f.seen && !f.view.readOnly
+	lacks := func(k fetchKind) bool {
+		return !slices.ContainsFunc(items, func(i fetchItem) bool { return i.kind == k })
+	}
+	if uid && lacks(fetchUID) {
+		items = append([]fetchItem{{kind: fetchUID, name: "UID"}}, items...)
+	}
+	if f.seen && lacks(fetchFlags) { // the client is told of what it causes
+		items = append(items, fetchItem{kind: fetchFlags, name: "FLAGS"})
+	}
+	if (modSeq || f.seen && f.has(condStore)) && lacks(fetchModSeq) {
+		items = append(items, fetchItem{kind: fetchModSeq, name: "MODSEQ"})
+	}
+	f.items = items
 }
 
 func (f *fetching) run(ctx context.Context, uids []storage.UID) error {
@@ -176,6 +197,8 @@ func (f *fetching) row(item *fetchItem, m *storage.Message, e storage.Entry) {
 		f.enc.Write(f.appendFlags(f.enc.AvailableBuffer(), e)) //nolint:errcheck // the encoder keeps its error
 	case fetchInternalDate:
 		f.enc.DateTime(m.Received)
+	case fetchModSeq:
+		f.enc.Write(appendModSeq(f.enc.AvailableBuffer(), e.ModSeq)) //nolint:errcheck // the encoder keeps its error
 	case fetchSize:
 		f.enc.Number64(uint64(m.Size))
 	case fetchEnvelope:

@@ -20,6 +20,7 @@ const (
 	fetchBody
 	fetchBodyStructure
 	fetchSection
+	fetchModSeq
 )
 
 // A fetchItem is one data item, and how its name is written in the response.
@@ -59,7 +60,7 @@ var sectionParts = map[string]sectionPart{
 // maxItems bounds the data items of one FETCH, each of which is sent for every message.
 const maxItems = 1000
 
-// fetchItems reads the data items of FETCH, to the end of the line.
+// fetchItems reads the data items of FETCH.
 func (c *conn) fetchItems() ([]fetchItem, error) {
 	if err := c.dec.SP(); err != nil {
 		return nil, err
@@ -94,7 +95,50 @@ func (c *conn) fetchItems() ([]fetchItem, error) {
 	if len(items) == 0 {
 		return nil, bad("expected a data item")
 	}
-	return items, c.dec.CRLF()
+	return items, nil
+}
+
+// fetchModifiers are what stands behind the data items of FETCH.
+type fetchModifiers struct {
+	changed  bool // only messages that changed after since (RFC 7162 section 3.1.4.1)
+	since    storage.ModSeq
+	vanished bool // and the UIDs of those that went (RFC 7162 section 3.2.6)
+}
+
+// fetchModifiers reads the modifiers of FETCH, to the end of the line.
+func (c *conn) fetchModifiers(uid bool) (m fetchModifiers, err error) {
+	more, err := c.dec.Accept(' ')
+	if err != nil {
+		return m, err
+	}
+	if more {
+		err = c.dec.List(func() error {
+			word, err := c.dec.Word()
+			if err != nil {
+				return err
+			}
+			switch word {
+			case "CHANGEDSINCE":
+				if err := c.dec.SP(); err != nil {
+					return err
+				}
+				m.changed = true
+				m.since, err = c.modSeq()
+				return err
+			case "VANISHED":
+				m.vanished = true
+				return c.require(qResync, "QRESYNC")
+			}
+			return bad("unknown modifier " + word)
+		})
+	}
+	if err == nil {
+		err = c.dec.CRLF()
+	}
+	if err == nil && m.vanished && (!m.changed || !uid) {
+		err = bad("VANISHED needs UID FETCH and CHANGEDSINCE")
+	}
+	return m, err
 }
 
 // macro returns what a macro stands for; it must be alone (RFC 3501 section 6.4.5).
@@ -135,6 +179,9 @@ func (c *conn) namedItem(word string) (fetchItem, error) {
 		item.kind = fetchEnvelope
 	case "BODYSTRUCTURE":
 		item.kind = fetchBodyStructure
+	case "MODSEQ":
+		item.kind = fetchModSeq
+		c.enableAll(condStore)
 	case "RFC822":
 		item.kind = fetchSection
 	case "RFC822.HEADER":

@@ -8,20 +8,11 @@ import (
 	"mailbox/storage"
 )
 
-// pattern reads the reference and the pattern of LIST and LSUB.
-func (c *conn) pattern() (string, error) {
-	reference, err := c.spName()
-	if err != nil {
-		return "", err
-	}
-	if err := c.dec.SP(); err != nil {
-		return "", err
-	}
+// listPattern reads a pattern of LIST or LSUB, and puts it behind the reference.
+// The empty pattern stays empty.
+func (c *conn) listPattern(reference string) (string, error) {
 	pattern, err := c.dec.ListMailbox()
-	if err == nil {
-		err = c.dec.CRLF()
-	}
-	if err != nil {
+	if err != nil || pattern == "" {
 		return "", err
 	}
 	if !c.enc.UTF8 {
@@ -29,10 +20,7 @@ func (c *conn) pattern() (string, error) {
 			pattern = decoded
 		}
 	}
-	if pattern == "" {
-		return "", nil
-	}
-	pattern = reference + pattern
+	pattern = storage.Normalize(reference + pattern)
 	if len(pattern) >= 5 && strings.EqualFold(pattern[:5], "INBOX") {
 		pattern = "INBOX" + pattern[5:]
 	}
@@ -60,12 +48,13 @@ func match(pattern, name string) bool {
 	return reach[len(name)]
 }
 
+// list is LIST (RFC 3501 section 6.3.8, RFC 9051 section 6.3.9).
 func (c *conn) list(ctx context.Context) (ok, error) {
-	pattern, err := c.pattern()
+	l, err := c.listing()
 	if err != nil {
 		return ok{}, err
 	}
-	if pattern == "" { // what is the separator?
+	if !l.extended && l.patterns[0] == "" { // what is the separator?
 		c.untagged(`LIST (\Noselect) "/" ""`)
 		return ok{text: "LIST completed"}, nil
 	}
@@ -73,24 +62,17 @@ func (c *conn) list(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	parents := parentsOf(boxes)
+	l.look(boxes)
+	if l.selects&listRecursive != 0 {
+		boxes = withParents(boxes)
+	}
 	for _, m := range boxes {
-		if !m.Exists && !parents[m.Name] || !match(pattern, m.Name) {
+		if !l.fits(m.Name) || !l.selected(m) && !l.below[m.Name] {
 			continue
 		}
-		var attrs []string
-		if !m.Exists {
-			attrs = append(attrs, `\NonExistent`, `\Noselect`)
+		if err := c.listOne(ctx, l, m); err != nil {
+			return ok{}, err
 		}
-		if parents[m.Name] {
-			attrs = append(attrs, `\HasChildren`)
-		} else {
-			attrs = append(attrs, `\HasNoChildren`)
-		}
-		if m.SpecialUse != "" {
-			attrs = append(attrs, m.SpecialUse)
-		}
-		c.listLine("LIST", attrs, m.Name)
 	}
 	return ok{text: "LIST completed"}, nil
 }
@@ -99,8 +81,10 @@ func (c *conn) list(ctx context.Context) (ok, error) {
 func parentsOf(boxes []storage.Mailbox) map[string]bool {
 	parents := map[string]bool{}
 	for _, m := range boxes {
-		for i := strings.LastIndexByte(m.Name, '/'); m.Exists && i > 0; i = strings.LastIndexByte(m.Name[:i], '/') {
-			parents[m.Name[:i]] = true
+		if m.Exists {
+			for name := range parentNames(m.Name) {
+				parents[name] = true
+			}
 		}
 	}
 	return parents
@@ -109,7 +93,17 @@ func parentsOf(boxes []storage.Mailbox) map[string]bool {
 // lsub is LSUB. A parent that is not subscribed itself stands in \Noselect
 // for what is subscribed below it and hidden by "%" (RFC 3501 section 6.3.9).
 func (c *conn) lsub(ctx context.Context) (ok, error) {
-	pattern, err := c.pattern()
+	reference, err := c.spName()
+	if err == nil {
+		err = c.dec.SP()
+	}
+	if err != nil {
+		return ok{}, err
+	}
+	pattern, err := c.listPattern(reference)
+	if err == nil {
+		err = c.dec.CRLF()
+	}
 	if err != nil {
 		return ok{}, err
 	}
@@ -131,23 +125,45 @@ func (c *conn) lsub(ctx context.Context) (ok, error) {
 			if !m.Exists {
 				attrs = append(attrs, `\Noselect`)
 			}
-			c.listLine("LSUB", attrs, m.Name)
+			c.listLine("LSUB", attrs, m.Name, "")
 			continue
 		}
 		for i := strings.LastIndexByte(m.Name, '/'); i > 0 && strings.HasSuffix(pattern, "%"); i = strings.LastIndexByte(m.Name[:i], '/') {
 			if parent := m.Name[:i]; !subscribed[parent] && !told[parent] && match(pattern, parent) {
 				told[parent] = true
-				c.listLine("LSUB", []string{`\Noselect`}, parent)
+				c.listLine("LSUB", []string{`\Noselect`}, parent, "")
 			}
 		}
 	}
 	return ok{text: "LSUB completed"}, nil
 }
 
-func (c *conn) listLine(kind string, attrs []string, name string) {
+// listLine sends a LIST or LSUB response, with an extended data item where
+// item is not empty (RFC 5258 section 4).
+func (c *conn) listLine(kind string, attrs []string, name, item string) {
 	c.enc.Raw("* " + kind + " ")
 	c.enc.Flags(attrs)
 	c.enc.Raw(` "/" `)
 	c.enc.Mailbox(name)
+	if item != "" {
+		c.enc.Raw(" (" + item + ")")
+	}
 	c.enc.CRLF()
+}
+
+// tellRenamed tells an IMAP4rev2 client how a mailbox is called that it knows
+// under another name (RFC 9051 section 6.3.9.7).
+func (c *conn) tellRenamed(name, old string, attrs ...string) {
+	if item := oldName(name, old); item != "" && c.has(rev2) {
+		c.listLine("LIST", attrs, name, item)
+	}
+}
+
+// oldName is the data item OLDNAME, where the names differ by more than how
+// INBOX is written.
+func oldName(name, old string) string {
+	if name == old || name == "INBOX" && strings.EqualFold(old, name) {
+		return ""
+	}
+	return `"OLDNAME" (` + string(wire.AppendMailbox(nil, old, true)) + `)`
 }

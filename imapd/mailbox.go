@@ -19,10 +19,15 @@ func (c *conn) create(ctx context.Context) (ok, error) {
 	if err == nil {
 		err = c.dec.CRLF()
 	}
-	if err == nil {
-		_, err = c.s.Store.CreateMailbox(ctx, c.account, name, use)
+	if err != nil {
+		return ok{}, err
 	}
-	return ok{text: "CREATE completed"}, err
+	m, err := c.s.Store.CreateMailbox(ctx, c.account, name, use)
+	if err != nil {
+		return ok{}, err
+	}
+	c.tellRenamed(m.Name, strings.TrimSuffix(name, "/"))
+	return ok{text: "CREATE completed"}, nil
 }
 
 func (c *conn) createUse() (string, error) {
@@ -63,10 +68,14 @@ func (c *conn) delete(ctx context.Context) (ok, error) {
 	if err == nil {
 		err = c.s.Store.DeleteMailbox(ctx, c.account, name)
 	}
-	if err == nil && c.view != nil && c.view.mailbox == m.ID {
+	if err != nil {
+		return ok{}, err
+	}
+	if c.view != nil && c.view.mailbox == m.ID {
 		c.leave()
 	}
-	return ok{text: "DELETE completed"}, err
+	c.tellRenamed(m.Name, name, `\NonExistent`)
+	return ok{text: "DELETE completed"}, nil
 }
 
 func (c *conn) rename(ctx context.Context) (ok, error) {
@@ -78,7 +87,13 @@ func (c *conn) rename(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	return ok{text: "RENAME completed"}, c.s.Store.RenameMailbox(ctx, c.account, from, to)
+	if err := c.s.Store.RenameMailbox(ctx, c.account, from, to); err != nil {
+		return ok{}, err
+	}
+	if name, err := storage.CleanName(to); err == nil && !strings.EqualFold(from, "INBOX") { // which stays
+		c.tellRenamed(name, from)
+	}
+	return ok{text: "RENAME completed"}, nil
 }
 
 func (c *conn) subscribe(ctx context.Context) (ok, error)   { return c.setSubscribed(ctx, true) }
@@ -117,14 +132,7 @@ func (c *conn) status(ctx context.Context) (ok, error) {
 	if err := c.dec.SP(); err != nil {
 		return ok{}, err
 	}
-	var items []string
-	err = c.dec.List(func() error {
-		w, err := c.dec.Word()
-		if items = append(items, w); len(items) > 20 {
-			return bad("too many items")
-		}
-		return err
-	})
+	items, err := c.statusItems()
 	if err == nil {
 		err = c.dec.CRLF()
 	}
@@ -135,12 +143,39 @@ func (c *conn) status(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	values := make([]int64, len(items))
+	values, err := c.statusValues(ctx, m, items)
+	if err != nil {
+		return ok{}, err
+	}
+	c.tellStatus(m, items, values)
+	return ok{text: "STATUS completed"}, nil
+}
+
+// statusItems reads the items of STATUS.
+func (c *conn) statusItems() ([]string, error) {
+	items := []string{}
+	err := c.dec.List(func() error {
+		w, err := c.dec.Word()
+		if items = append(items, w); len(items) > 20 {
+			return bad("too many items")
+		}
+		return err
+	})
+	return items, err
+}
+
+func (c *conn) statusValues(ctx context.Context, m storage.Mailbox, items []string) (values []int64, err error) {
+	values = make([]int64, len(items))
 	for i, item := range items {
 		if values[i], err = c.statusItem(ctx, m, item); err != nil {
-			return ok{}, err
+			return nil, err
 		}
 	}
+	return values, nil
+}
+
+// tellStatus sends a STATUS response.
+func (c *conn) tellStatus(m storage.Mailbox, items []string, values []int64) {
 	c.enc.Raw("* STATUS ")
 	c.enc.Mailbox(m.Name)
 	c.enc.SP()
@@ -149,7 +184,6 @@ func (c *conn) status(ctx context.Context) (ok, error) {
 		c.enc.Number64(uint64(values[i]))
 	})
 	c.enc.CRLF()
-	return ok{text: "STATUS completed"}, nil
 }
 
 func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (int64, error) {
@@ -157,6 +191,9 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 	case "MESSAGES":
 		return m.Messages, nil
 	case "RECENT":
+		if c.has(rev2) { // which has no such item
+			break
+		}
 		x, err := c.s.Store.Index(ctx, c.account, m.ID)
 		if err != nil {
 			return 0, err
@@ -170,8 +207,13 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 		return int64(m.UIDValidity), nil
 	case "UNSEEN":
 		return m.Unseen, nil
+	case "DELETED": // RFC 9051 section 6.3.11
+		return m.Deleted, nil
 	case "SIZE":
 		return m.Size, nil
+	case "HIGHESTMODSEQ":
+		c.enableAll(condStore)
+		return int64(m.Changed), nil
 	case "APPENDLIMIT":
 		return c.cfg.AppendLimit, nil
 	}

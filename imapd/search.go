@@ -124,39 +124,6 @@ type candidate struct {
 	err    error // why the message could not be read
 }
 
-// search is SEARCH and UID SEARCH (RFC 3501 section 6.4.4).
-func (c *conn) search(ctx context.Context, uid bool) (ok, error) {
-	// Sets in the keys mean the view as it is now, so it is brought up to date first.
-	if err := c.sync(ctx, syncOptions{}); err != nil {
-		return ok{}, err
-	}
-	k, err := c.searchKeys()
-	if err != nil {
-		return ok{}, err
-	}
-	found, err := c.find(ctx, k)
-	if err != nil {
-		return ok{}, err
-	}
-	c.enc.Raw("* SEARCH")
-	for _, m := range found {
-		c.enc.SP()
-		if uid {
-			c.enc.Number(uint32(m.uid))
-		} else {
-			c.enc.Number(m.seq)
-		}
-	}
-	c.enc.CRLF()
-	return ok{text: "SEARCH completed"}, nil
-}
-
-// A hit is a message that was found.
-type hit struct {
-	uid storage.UID
-	seq uint32
-}
-
 // find returns the messages that k fits, in their order. Rows are read in
 // batches, and only for messages that the index does not decide.
 func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
@@ -176,7 +143,7 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	var failed error
 	v := c.view
 	decide := func() bool {
-		failed = c.decide(ctx, k, want, open, func(m *candidate) { found = append(found, hit{m.UID, m.seq}) })
+		failed = c.decide(ctx, k, want, open, func(m *candidate) { found = append(found, hit{m.UID, m.seq, m.ModSeq}) })
 		open = open[:0]
 		return failed == nil
 	}
@@ -186,7 +153,7 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 		switch k.judge(m, inIndex) {
 		case is:
 			if len(open) == 0 {
-				found = append(found, hit{m.UID, m.seq})
+				found = append(found, hit{m.UID, m.seq, m.ModSeq})
 				return true
 			}
 			open = append(open, m)

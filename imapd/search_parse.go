@@ -11,75 +11,93 @@ import (
 // maxTexts bounds the keys of one SEARCH that read messages.
 const maxTexts = 100
 
-// A searchParser reads the keys of SEARCH (RFC 3501 section 6.4.4).
+// A searchParser reads the arguments of SEARCH (RFC 3501 section 6.4.4).
 type searchParser struct {
 	*conn
+	query
 	texts int
 }
 
-// searchKeys reads the arguments of SEARCH to the end of the line.
-func (c *conn) searchKeys() (key, error) {
+// query reads the arguments of SEARCH to the end of the line. The options of
+// the result are told also where what follows is refused.
+func (c *conn) query() (query, error) {
 	p := &searchParser{conn: c}
+	if c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
+		p.result = returnAll
+	}
 	utf8 := c.dec.UTF8
 	c.dec.UTF8 = true // many clients send it quoted
 	defer func() { c.dec.UTF8 = utf8 }()
 	if err := c.dec.SP(); err != nil {
-		return nil, err
+		return p.query, err
 	}
 	var all and
 	for {
-		k, charset, err := p.keyOrCharset(len(all) == 0)
+		k, err := p.keyOrOption(len(all) == 0)
 		if err != nil {
-			return nil, err
+			return p.query, err
 		}
-		if !charset {
+		if k != nil {
 			all = append(all, k)
 			more, err := c.dec.Accept(' ')
 			if err != nil {
-				return nil, err
+				return p.query, err
 			}
 			if !more {
-				return all, c.dec.CRLF()
+				p.key = all
+				return p.query, c.dec.CRLF()
 			}
 		}
 	}
 }
 
-// keyOrCharset reads a key or, before the first, CHARSET with a space behind it.
-func (p *searchParser) keyOrCharset(first bool) (k key, charset bool, err error) {
+// keyOrOption reads a key or, before the first, RETURN or CHARSET with the
+// space behind its argument, for which k is nil.
+func (p *searchParser) keyOrOption(first bool) (k key, err error) {
 	next, err := p.dec.Peek()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if isSet(next) || next == '(' {
-		k, err = p.key()
-		return k, false, err
+		return p.readKey()
 	}
 	word, err := p.dec.Word()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if word != "CHARSET" || !first {
-		k, err = p.named(word)
-		return k, false, err
+	switch {
+	case word == "RETURN" && first:
+		p.result, err = p.resultOptions()
+		return nil, err
+	case word == "CHARSET" && first:
+		return nil, p.charset()
+	}
+	return p.named(word)
+}
+
+// charset reads the argument of CHARSET. Once UTF8=ACCEPT is enabled there is
+// no other than UTF-8 (RFC 9755 section 3).
+func (p *searchParser) charset() error {
+	if p.has(utf8Accept) {
+		return bad("CHARSET has no place behind ENABLE UTF8=ACCEPT")
 	}
 	if err := p.dec.SP(); err != nil {
-		return nil, true, err
+		return err
 	}
 	name, err := p.dec.Astring()
 	if err != nil {
-		return nil, true, err
+		return err
 	}
 	if !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII") {
-		return nil, true, no("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
+		return no("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
 	}
-	return nil, true, p.dec.SP()
+	return p.dec.SP()
 }
 
 func isSet(c byte) bool { return c >= '0' && c <= '9' || c == '*' || c == '$' }
 
-// key reads one key. Every level of nesting is counted.
-func (p *searchParser) key() (key, error) {
+// readKey reads one key. Every level of nesting is counted.
+func (p *searchParser) readKey() (key, error) {
 	if err := p.dec.Enter(); err != nil {
 		return nil, err
 	}
@@ -91,7 +109,7 @@ func (p *searchParser) key() (key, error) {
 	if next == '(' {
 		var all and
 		err := p.dec.List(func() error {
-			k, err := p.key()
+			k, err := p.readKey()
 			all = append(all, k)
 			return err
 		})
@@ -116,12 +134,12 @@ func (p *searchParser) set(uid bool) (key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if set.Saved {
-		return nil, bad("no search result can be saved here")
-	}
 	v := p.view
-	if uid {
+	if uid || set.Saved {
 		ranges := set.Normalize(v.lastUID())
+		if set.Saved {
+			ranges = v.saved
+		}
 		return leaf{inIndex, func(m *candidate) bool { return ranges.Contains(uint32(m.UID)) }}, nil
 	}
 	if set.Highest() > uint32(v.len()) {
@@ -144,14 +162,15 @@ func (p *searchParser) named(word string) (key, error) {
 		return leaf{inIndex, func(m *candidate) bool { return m.Flags&flag != 0 != negated }}, nil
 	}
 	recent := func(m *candidate) bool { return m.view.recent.Contains(uint32(m.UID)) }
-	switch word {
-	case "ALL":
+	switch {
+	case word == "ALL":
 		return leaf{inIndex, func(*candidate) bool { return true }}, nil
-	case "RECENT":
+	case p.has(rev2): // has no \Recent (RFC 9051 appendix E)
+	case word == "RECENT":
 		return leaf{inIndex, recent}, nil
-	case "OLD":
+	case word == "OLD":
 		return leaf{inIndex, func(m *candidate) bool { return !recent(m) }}, nil
-	case "NEW":
+	case word == "NEW":
 		return leaf{inIndex, func(m *candidate) bool { return recent(m) && m.Flags&storage.Seen == 0 }}, nil
 	}
 	if err := p.dec.SP(); err != nil {
@@ -167,7 +186,7 @@ func (p *searchParser) named(word string) (key, error) {
 	case "BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE":
 		return p.date(word)
 	case "NOT":
-		k, err := p.key()
+		k, err := p.readKey()
 		return not{k}, err
 	case "OR":
 		return p.or()
@@ -184,19 +203,52 @@ func (p *searchParser) named(word string) (key, error) {
 		return p.header(word)
 	case "BODY", "TEXT":
 		return p.text(word == "TEXT")
+	case "MODSEQ":
+		return p.changed()
 	}
 	return nil, bad("unknown search key " + word)
 }
 
+// changed reads MODSEQ (RFC 7162 section 3.1.5). Behind it may stand the name
+// of a flag and whose flag is meant: a modseq here is that of the whole message.
+func (p *searchParser) changed() (key, error) {
+	next, err := p.dec.Peek()
+	if err != nil {
+		return nil, err
+	}
+	if next == '"' {
+		entry, err := p.dec.Quoted()
+		if err == nil {
+			err = p.dec.SP()
+		}
+		if err != nil {
+			return nil, err
+		}
+		whose, err := p.dec.Word()
+		if err == nil {
+			err = p.dec.SP()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(strings.ToLower(entry), "/flags/") || whose != "ALL" && whose != "SHARED" && whose != "PRIV" {
+			return nil, bad("unknown metadata item")
+		}
+	}
+	since, err := p.modSeq()
+	p.modSeqs = true
+	return leaf{inIndex, func(m *candidate) bool { return m.ModSeq >= since }}, err
+}
+
 func (p *searchParser) or() (key, error) {
-	a, err := p.key()
+	a, err := p.readKey()
 	if err != nil {
 		return nil, err
 	}
 	if err := p.dec.SP(); err != nil {
 		return nil, err
 	}
-	b, err := p.key()
+	b, err := p.readKey()
 	return or{a, b}, err
 }
 

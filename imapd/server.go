@@ -1,5 +1,5 @@
-// Package imapd speaks IMAP4rev1 (RFC 3501) with extensions over the accounts
-// of a store.
+// Package imapd speaks IMAP4rev2 (RFC 9051) and IMAP4rev1 (RFC 3501), with
+// extensions, over the accounts of a store.
 package imapd
 
 import (

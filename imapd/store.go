@@ -46,7 +46,7 @@ func (c *conn) messages(ctx context.Context, set wire.NumSet, uid bool) ([]stora
 
 var errExpungeIssued = no("EXPUNGEISSUED", "some of the messages no longer exist")
 
-// store is STORE and UID STORE (RFC 3501 section 6.4.6).
+// store is STORE and UID STORE (RFC 3501 section 6.4.6, RFC 7162 section 3.1.3).
 func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
 	set, err := c.messageSet()
 	if err != nil {
@@ -69,22 +69,68 @@ func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	err = c.sync(ctx, syncOptions{known: func(old, cur *storage.Index, was, now *storage.Entry) bool {
-		_, named := slices.BinarySearch(uids, now.UID)
-		return named && (!silent || change.explains(old, cur, was, now))
-	}})
-	if err != nil {
+	if err := c.tellStored(ctx, uids, result.Modified, change, silent, uid); err != nil {
 		return ok{}, err
 	}
-	if !silent {
-		for _, u := range uids {
-			c.tellMessageFlags(u, uid)
-		}
-	}
+	done := ok{code: c.modified(result.Modified, uid), text: "STORE completed"}
 	if missing || !uid && len(result.Missing) > 0 {
+		if done.code != "" {
+			return ok{}, no(done.code, "some of the messages no longer exist, others were changed")
+		}
 		return ok{}, errExpungeIssued
 	}
-	return ok{text: "STORE completed"}, nil
+	return done, nil
+}
+
+// tellStored tells the outcome of a STORE on uids. Of messages that were left
+// alone because they had changed, the client hears what others made of them.
+// Silence hides flags, but not the modseqs of who counts them (RFC 7162
+// section 3.1.3).
+func (c *conn) tellStored(ctx context.Context, uids, modified []storage.UID, change flagChange, silent, uid bool) error {
+	before := c.view.cur
+	var told []storage.UID
+	err := c.sync(ctx, syncOptions{known: func(old, cur *storage.Index, was, now *storage.Entry) bool {
+		if _, named := slices.BinarySearch(uids, now.UID); !named {
+			return false
+		}
+		_, left := slices.BinarySearch(modified, now.UID)
+		if !left && (!silent || change.explains(old, cur, was, now)) {
+			return true
+		}
+		told = append(told, now.UID)
+		return false
+	}})
+	if err != nil || silent && !c.has(condStore) {
+		return err
+	}
+	for _, u := range uids {
+		if _, left := slices.BinarySearch(modified, u); left {
+			continue
+		}
+		if _, done := slices.BinarySearch(told, u); done {
+			continue
+		}
+		if !silent || change.UnchangedSince != nil || modSeqOf(before, u) != modSeqOf(c.view.cur, u) {
+			c.tellMessage(u, uid, !silent)
+		}
+	}
+	return nil
+}
+
+// modified is the response code that names the messages that were left alone.
+func (c *conn) modified(uids []storage.UID, uid bool) string {
+	if len(uids) == 0 {
+		return ""
+	}
+	var set wire.Ranges
+	for _, u := range uids {
+		n := uint32(u)
+		if !uid {
+			n = c.view.seq(u)
+		}
+		set = set.Add(n)
+	}
+	return string(set.Append([]byte("MODIFIED ")))
 }
 
 // explains tells whether the change alone made the new flags of a message, so
@@ -121,6 +167,9 @@ func (c *conn) flagChange() (change flagChange, silent bool, err error) {
 	if err := c.dec.SP(); err != nil {
 		return change, false, err
 	}
+	if change.UnchangedSince, err = c.storeModifiers(); err != nil {
+		return change, false, err
+	}
 	if plus, err := c.dec.Accept('+'); err != nil {
 		return change, false, err
 	} else if plus {
@@ -150,6 +199,30 @@ func (c *conn) flagChange() (change flagChange, silent bool, err error) {
 	}
 	change.Flags, change.Keywords, err = parseFlags(names)
 	return change, silent, err
+}
+
+// storeModifiers reads the modifiers of STORE, where there are any, and the
+// space behind them.
+func (c *conn) storeModifiers() (unchangedSince *storage.ModSeq, err error) {
+	next, err := c.dec.Peek()
+	if err != nil || next != '(' {
+		return nil, err
+	}
+	err = c.dec.List(func() error {
+		if err := c.dec.ExpectWord("UNCHANGEDSINCE"); err != nil {
+			return err
+		}
+		if err := c.dec.SP(); err != nil {
+			return err
+		}
+		n, err := c.modSeq()
+		unchangedSince = &n
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return unchangedSince, c.dec.SP()
 }
 
 func (c *conn) copy(ctx context.Context, uid bool) (ok, error) {
@@ -198,7 +271,7 @@ func (c *conn) transfer(ctx context.Context, uid bool, f transferFunc, text stri
 		return ok{code, text}, nil
 	}
 	c.untagged("OK [%s] moved", code) // before the EXPUNGEs (RFC 6851 section 4.3)
-	return ok{text: text}, nil
+	return c.toldAll(ctx, text)
 }
 
 // copyUID is the response code of RFC 4315 section 3. Both sets are written in

@@ -18,7 +18,12 @@ type view struct {
 	cur      *storage.Index
 	ghosts   []storage.UID // ascending
 	recent   wire.Ranges   // UIDs
+	saved    wire.Ranges   // UIDs that "$" stands for (RFC 5182)
 	keywords int           // that the client was told of
+
+	// known is the modseq up to which the client was told of everything: it is
+	// behind cur while there are ghosts.
+	known storage.ModSeq
 }
 
 // len is the number of messages that the client knows.
@@ -53,21 +58,11 @@ func (v *view) lastUID() uint32 {
 // sequence number names a message that is gone. UIDs that do not exist are
 // left out (RFC 3501 section 6.4.8).
 func (v *view) resolve(set wire.NumSet, uid bool) (uids []storage.UID, missing bool, err error) {
-	if set.Saved {
-		return nil, false, bad("no search result can be saved here")
+	if set.Saved { // what was expunged is no more in it (RFC 5182 section 2.1)
+		return v.present(v.saved), false, nil
 	}
 	if uid {
-		for _, r := range set.Normalize(v.lastUID()) {
-			from, _ := v.cur.Search(storage.UID(r.First))
-			v.cur.Slice(from, v.cur.Len(), func(_ int, e storage.Entry) bool {
-				if uint32(e.UID) > r.Last {
-					return false
-				}
-				uids = append(uids, e.UID)
-				return true
-			})
-		}
-		return uids, false, nil
+		return v.present(set.Normalize(v.lastUID())), false, nil
 	}
 	n := uint32(v.len())
 	if set.Highest() > n || n == 0 {
@@ -80,6 +75,21 @@ func (v *view) resolve(set wire.NumSet, uid bool) (uids []storage.UID, missing b
 		}
 	}
 	return uids, missing, nil
+}
+
+// present returns those of the UIDs that are there, ascending.
+func (v *view) present(set wire.Ranges) (uids []storage.UID) {
+	for _, r := range set {
+		from, _ := v.cur.Search(storage.UID(r.First))
+		v.cur.Slice(from, v.cur.Len(), func(_ int, e storage.Entry) bool {
+			if uint32(e.UID) > r.Last {
+				return false
+			}
+			uids = append(uids, e.UID)
+			return true
+		})
+	}
+	return uids
 }
 
 // syncOptions say what may be told while the view is brought up to date.
@@ -107,14 +117,27 @@ func (c *conn) sync(ctx context.Context, o syncOptions) error {
 		c.follow(ctx, cur, o)
 	}
 	if o.expunge {
-		for i := len(v.ghosts) - 1; i >= 0; i-- {
-			seq := v.seq(v.ghosts[i])
-			v.ghosts = v.ghosts[:i]
-			c.untagged("%d EXPUNGE", seq)
-		}
-		v.ghosts = nil
+		c.tellExpunged()
+	}
+	if len(v.ghosts) == 0 {
+		v.known = v.cur.HighestModSeq
 	}
 	return nil
+}
+
+// tellExpunged lets go of the ghosts.
+func (c *conn) tellExpunged() {
+	v := c.view
+	if c.has(qResync) {
+		c.tellVanished(v.ghosts, false)
+		v.ghosts = nil
+	}
+	for i := len(v.ghosts) - 1; i >= 0; i-- {
+		seq := v.seq(v.ghosts[i])
+		v.ghosts = v.ghosts[:i]
+		c.untagged("%d EXPUNGE", seq)
+	}
+	v.ghosts = nil
 }
 
 // follow goes over to a newer picture.
@@ -139,12 +162,19 @@ func (c *conn) follow(ctx context.Context, cur *storage.Index, o syncOptions) {
 		c.tellFlags()
 	}
 	if arrived > 0 {
-		c.claimRecent(ctx)
-		c.untagged("%d EXISTS", v.len())
-		c.untagged("%d RECENT", c.recentCount())
+		c.tellExists(ctx)
 	}
 	for _, uid := range flags {
 		c.tellMessageFlags(uid, false)
+	}
+}
+
+// tellExists sends the number of messages, and of recent ones to whom that is told.
+func (c *conn) tellExists(ctx context.Context) {
+	c.untagged("%d EXISTS", c.view.len())
+	if !c.has(rev2) {
+		c.claimRecent(ctx)
+		c.untagged("%d RECENT", c.recentCount())
 	}
 }
 
@@ -192,18 +222,39 @@ func (c *conn) mailboxFlags(wildcard bool) []string {
 }
 
 // tellMessageFlags sends an untagged FETCH with the flags of a message.
-func (c *conn) tellMessageFlags(uid storage.UID, withUID bool) {
+func (c *conn) tellMessageFlags(uid storage.UID, withUID bool) { c.tellMessage(uid, withUID, true) }
+
+// tellMessage sends an untagged FETCH with the modseq of a message, where the
+// client counts them (RFC 7162 section 3.1), and with its flags where they are
+// asked for. Its UID belongs to it once IMAP4rev2 (RFC 9051 section 7.5.2) or
+// QRESYNC is enabled.
+func (c *conn) tellMessage(uid storage.UID, withUID, withFlags bool) {
 	pos, found := c.view.cur.Search(uid)
 	if !found {
 		return
 	}
+	e := c.view.cur.At(pos)
 	b := append(c.enc.AvailableBuffer(), "* "...)
 	b = append(wire.AppendNumber(b, c.view.seq(uid)), " FETCH ("...)
-	if withUID {
-		b = append(wire.AppendNumber(append(b, "UID "...), uint32(uid)), ' ')
+	start := len(b)
+	if withUID || c.has(qResync|rev2) {
+		b = wire.AppendNumber(append(b, "UID "...), uint32(uid))
 	}
-	b = c.appendFlags(append(b, "FLAGS "...), c.view.cur.At(pos))
+	if withFlags {
+		b = c.appendFlags(append(spaced(b, start), "FLAGS "...), e)
+	}
+	if c.has(condStore) {
+		b = appendModSeq(append(spaced(b, start), "MODSEQ "...), e.ModSeq)
+	}
 	c.enc.Write(append(b, ")\r\n"...)) //nolint:errcheck // the encoder keeps its error
+}
+
+// spaced parts what follows from what stands behind start.
+func spaced(b []byte, start int) []byte {
+	if len(b) > start {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 var systemFlags = [...]struct {
@@ -221,12 +272,7 @@ var systemFlags = [...]struct {
 func (c *conn) appendFlags(b []byte, e storage.Entry) []byte {
 	b = append(b, '(')
 	start := len(b)
-	add := func(name string) {
-		if len(b) > start {
-			b = append(b, ' ')
-		}
-		b = append(b, name...)
-	}
+	add := func(name string) { b = append(spaced(b, start), name...) }
 	for _, f := range systemFlags {
 		if e.Flags&f.flag != 0 {
 			add(f.name)

@@ -23,7 +23,7 @@ func CleanName(name string) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", fmt.Errorf("mailbox name is not UTF-8: %w", ErrInvalid)
 	}
-	name = norm.NFC.String(strings.TrimSuffix(name, "/"))
+	name = Normalize(strings.TrimSuffix(name, "/"))
 	if len(name) > maxName {
 		return "", fmt.Errorf("mailbox name is longer than %d octets: %w", maxName, ErrInvalid)
 	}
@@ -41,6 +41,10 @@ func CleanName(name string) (string, error) {
 	}
 	return name, nil
 }
+
+// Normalize brings text that is to be compared with names to the form that
+// they are kept in (RFC 5198 section 2).
+func Normalize(s string) string { return norm.NFC.String(s) }
 
 func checkComponent(c string) error {
 	if c == "" {
