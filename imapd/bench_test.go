@@ -2,17 +2,23 @@ package imapd
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
-func benchFetch(b *testing.B, n int, command string) {
-	f := newFixture(b, nil)
-	c := f.login()
+// large is a client that has selected an INBOX of n messages.
+func large(b *testing.B, n int) *client {
+	c := newFixture(b, nil).login()
 	c.upload("INBOX", "", hello)
 	c.ok("SELECT INBOX")
 	for have := 1; have < n; have *= 2 { // doubling is quicker than delivering
 		c.ok(fmt.Sprintf("COPY 1:%d INBOX", min(have, n-have)))
 	}
+	return c
+}
+
+func benchFetch(b *testing.B, n int, command string) {
+	c := large(b, n)
 	b.ResetTimer()
 	for b.Loop() {
 		c.ok(command)
@@ -21,6 +27,38 @@ func benchFetch(b *testing.B, n int, command string) {
 
 func BenchmarkFetchFlags10000(b *testing.B)   { benchFetch(b, 10_000, "FETCH 1:* FLAGS") }
 func BenchmarkFetchEnvelope1000(b *testing.B) { benchFetch(b, 1000, "FETCH 1:* ENVELOPE") }
+
+// benchSince measures a command that asks for 100 changes among 50,000
+// messages; %d in it are UIDVALIDITY and the modseq before them.
+func benchSince(b *testing.B, command string, want int) {
+	c := large(b, 50_000)
+	c.ok("ENABLE QRESYNC")
+	before := c.ok("SELECT INBOX")
+	for i := range 50 {
+		c.ok(fmt.Sprintf(`UID STORE %d FLAGS.SILENT (\Seen)`, 1+i*900))
+		c.ok(fmt.Sprintf("UID MOVE %d Archive", 2+i*900))
+	}
+	command = fmt.Sprintf(command, number(b, validityCode, before), number(b, highestCode, before))
+	if got := strings.Count(c.ok(command), " FETCH ("); got != want {
+		b.Fatalf("%d FETCH, not %d", got, want)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		c.ok(command)
+	}
+}
+
+func BenchmarkSelectQResync50000(b *testing.B) {
+	benchSince(b, "SELECT INBOX (QRESYNC (%d %d))", 50)
+}
+
+func BenchmarkFetchChangedSince50000(b *testing.B) {
+	benchSince(b, "UID FETCH 1:* FLAGS (CHANGEDSINCE %[2]d VANISHED)", 50)
+}
+
+func BenchmarkSearchModSeq50000(b *testing.B) {
+	benchSince(b, "SEARCH RETURN (COUNT) MODSEQ %[2]d", 0)
+}
 
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b, nil)

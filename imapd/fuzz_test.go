@@ -15,6 +15,9 @@ func FuzzCommands(f *testing.F) {
 		"a EXAMINE INBOX\r\nb UID SEARCH CHARSET UTF-8 OR (NOT SEEN) HEADER x {1+}\r\ny\r\n",
 		"a APPEND INBOX (\\Seen $x) \" 1-Feb-2024 10:00:00 +0000\" {3+}\r\nabc\r\n", "a IDLE\r\nDONE\r\n",
 		"a SELECT INBOX\r\na STORE 1 -FLAGS.SILENT (a b)\r\nc MOVE 1 Trash\r\nd UID EXPUNGE 1:*\r\n",
+		"a ENABLE QRESYNC IMAP4rev2\r\nb SELECT INBOX (QRESYNC (1 1 1:5 (1,3 1,3)) CONDSTORE)\r\nc UID FETCH $ (MODSEQ) (CHANGEDSINCE 1 VANISHED)\r\n",
+		"a SELECT INBOX (CONDSTORE)\r\nb SEARCH RETURN (SAVE MIN ALL) MODSEQ \"/flags/\\\\draft\" all 1 $\r\nc STORE $ (UNCHANGEDSINCE 0) +FLAGS.SILENT x\r\n",
+		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a% INBOX \"*\") RETURN (CHILDREN STATUS (HIGHESTMODSEQ))\r\nb ENABLE UTF8=ACCEPT\r\nc APPEND INBOX UTF8 (~{2+}\r\nhi)\r\n",
 		"a LIST \"\" %*\r\nb LSUB a {1}\r\n", "a CREATE x (USE (\\Sent))\r\nb RENAME x INBOX/y\r\nc STATUS x (SIZE RECENT)\r\n",
 	} {
 		f.Add([]byte(s))

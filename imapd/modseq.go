@@ -63,7 +63,22 @@ func modSeqOf(x *storage.Index, uid storage.UID) storage.ModSeq {
 	return 0
 }
 
-// changedSince returns those of the messages that changed after a modseq.
+// changedSince returns those of the messages, ascending, that changed after a
+// modseq. It may overwrite uids.
 func (v *view) changedSince(uids []storage.UID, since storage.ModSeq) []storage.UID {
-	return slices.DeleteFunc(uids, func(u storage.UID) bool { return modSeqOf(v.cur, u) <= since })
+	if len(uids) == 0 {
+		return nil
+	}
+	changed := uids[:0]
+	from, _ := v.cur.Search(uids[0])
+	v.cur.Slice(from, v.cur.Len(), func(_ int, e storage.Entry) bool {
+		for len(uids) > 0 && uids[0] < e.UID {
+			uids = uids[1:]
+		}
+		if len(uids) > 0 && uids[0] == e.UID && e.ModSeq > since {
+			changed = append(changed, e.UID)
+		}
+		return len(uids) > 0
+	})
+	return changed
 }

@@ -186,13 +186,25 @@ func (m *mirror) resync(t *rapid.T, how string) {
 	m.run(t, how, false)
 	known := map[string]believed{}
 	last, whole := 0, true // up to last every message is known
-	for _, b := range m.messages {
+	var uids, matchSeqs, matchUIDs []string
+	for i, b := range m.messages {
 		if whole = whole && b.told && b.uid != ""; whole {
 			last = b.number()
+			if i%3 == 0 {
+				matchSeqs, matchUIDs = append(matchSeqs, strconv.Itoa(i+1)), append(matchUIDs, b.uid)
+			}
 		}
 		if b.told && b.uid != "" {
 			known[b.uid] = b
+			uids = append(uids, b.uid)
 		}
+	}
+	params := fmt.Sprintf("%s %d", m.validity, m.highest)
+	if len(uids) > 0 && rapid.Bool().Draw(t, "with known UIDs") {
+		params += " " + strings.Join(uids, ",")
+	}
+	if len(matchSeqs) > 0 && rapid.Bool().Draw(t, "with numbers") {
+		params += " (" + strings.Join(matchSeqs, ",") + " " + strings.Join(matchUIDs, ",") + ")"
 	}
 	if how == "CLOSE" { // which says nothing of what it expunges
 		for uid, b := range known {
@@ -202,7 +214,7 @@ func (m *mirror) resync(t *rapid.T, how string) {
 		}
 	}
 	m.messages = nil
-	untagged, _ := m.do(fmt.Sprintf("SELECT %s (QRESYNC (%s %d))", m.box, m.validity, m.highest))
+	untagged, _ := m.do(fmt.Sprintf("SELECT %s (QRESYNC (%s))", m.box, params))
 	take := func(l string) {
 		if v := vanishedLine.FindStringSubmatch(l); v != nil {
 			for uid := range numbers(t, v[2]) {
