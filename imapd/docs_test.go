@@ -1,0 +1,59 @@
+package imapd
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestDocumented: docs/imap.md has every capability that is announced, and the
+// tests that it names exist.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/imap.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) == 6 {
+			for name := range strings.SplitSeq(cells[1], ",") {
+				rows[strings.TrimSpace(name)] = true
+			}
+		}
+	}
+	c := newFixture(t, func(s *Server) { s.Config.PlaintextLogin = false }).dial()
+	announced := c.ok("CAPABILITY")
+	announced += "\n" + newFixture(t, nil).login().ok("CAPABILITY")
+	for _, name := range strings.Fields(announced) {
+		if limit, _, found := strings.Cut(name, "=5"); found { // APPENDLIMIT=52428800
+			name = limit
+		}
+		if name != "*" && name != "OK" && name != "CAPABILITY" && name != "completed" && !rows[name] {
+			t.Errorf("%s has no row", name)
+		}
+	}
+	var sources strings.Builder
+	for _, dir := range []string{".", "wire", "../internal/login", "../cmd/mailbox"} {
+		files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources.Write(b)
+		}
+	}
+	for _, m := range regexp.MustCompile("`((Test|imapd_)\\w+)`").FindAllStringSubmatch(string(text), -1) {
+		name := m[1]
+		if m[2] == "Test" && !strings.Contains(sources.String(), "func "+name+"(") {
+			t.Errorf("there is no test %s", name)
+		}
+		if m[2] != "Test" {
+			if _, err := os.Stat("../testdata/dialogues/" + name + ".txt"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
