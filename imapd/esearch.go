@@ -32,8 +32,8 @@ type query struct {
 	modSeqs bool         // the highest modseq of what was found is told too
 }
 
-// resultOptions reads what stands behind RETURN, with the space behind it.
-func (c *conn) resultOptions() (all resultOption, err error) {
+// readResultOptions reads what stands behind RETURN, with the space behind it.
+func (c *conn) readResultOptions() (all resultOption, err error) {
 	if err := c.dec.SP(); err != nil {
 		return 0, err
 	}

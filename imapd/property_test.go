@@ -302,7 +302,11 @@ func step(t *rapid.T, s *mirror) {
 	case kind == 2:
 		s.run(t, "NOOP", false)
 	case kind == 3:
-		s.run(t, "STORE "+pick()+":"+pick()+" "+op+"FLAGS "+flags, true)
+		condition := ""
+		if s.counts() && rapid.Bool().Draw(t, "on a condition") {
+			condition = fmt.Sprintf("(UNCHANGEDSINCE %d) ", rapid.IntRange(max(0, s.highest-2), s.highest).Draw(t, "since"))
+		}
+		s.run(t, "STORE "+pick()+":"+pick()+" "+condition+op+"FLAGS "+flags, true)
 	case kind == 4:
 		s.storeSilently(t, pick(), op, flags, "")
 	case kind == 5:

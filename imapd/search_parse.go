@@ -67,7 +67,7 @@ func (p *searchParser) keyOrOption(first bool) (k key, err error) {
 	}
 	switch {
 	case word == "RETURN" && first:
-		p.result, err = p.resultOptions()
+		p.result, err = p.readResultOptions()
 		return nil, err
 	case word == "CHARSET" && first:
 		return nil, p.charset()

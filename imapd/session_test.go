@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,61 @@ func TestGoIMAPClient(t *testing.T) {
 	boxes, err := c.List("", "*", nil).Collect()
 	if err != nil || len(boxes) != 6 {
 		t.Errorf("list: %d %v", len(boxes), err)
+	}
+	if err := c.Logout().Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGoIMAPClientRev2 does so with a client that has enabled IMAP4rev2, and
+// understands what that and CONDSTORE change.
+func TestGoIMAPClientRev2(t *testing.T) {
+	f := newFixture(t, nil)
+	c, err := imapclient.DialTLS(f.tlsAddr, &imapclient.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(alice, secret).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	enabled, err := c.Enable(imap.CapIMAP4rev2).Wait()
+	if err != nil || !enabled.Caps.Has(imap.CapIMAP4rev2) {
+		t.Fatalf("enable: %+v %v", enabled, err)
+	}
+	if err := c.Create("Entwürfe/für später", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		f.deliver(hello)
+	}
+	box, err := c.Select("INBOX", &imap.SelectOptions{CondStore: true}).Wait()
+	if err != nil || box.NumMessages != 3 || box.HighestModSeq == 0 {
+		t.Fatalf("select: %+v %v", box, err)
+	}
+	stored, err := c.Store(imap.UIDSetNum(2), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}}, &imap.StoreOptions{UnchangedSince: box.HighestModSeq}).Collect()
+	if err != nil || len(stored) != 1 || stored[0].ModSeq <= box.HighestModSeq {
+		t.Errorf("store: %+v %v", stored, err)
+	}
+	changed, err := c.Fetch(imap.UIDSet{{Start: 1}}, &imap.FetchOptions{Flags: true, ModSeq: true, ChangedSince: box.HighestModSeq}).Collect()
+	if err != nil || len(changed) != 1 || changed[0].UID != 2 {
+		t.Errorf("changed: %+v %v", changed, err)
+	}
+	found, err := c.UIDSearch(&imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagDeleted}}, &imap.SearchOptions{ReturnMin: true, ReturnMax: true, ReturnCount: true}).Wait()
+	if err != nil || found.Min != 1 || found.Max != 3 || found.Count != 2 {
+		t.Errorf("search: %+v %v", found, err)
+	}
+	if gone, err := c.Expunge().Collect(); err != nil || !slices.Equal(gone, []uint32{2}) {
+		t.Errorf("expunge: %v %v", gone, err)
+	}
+	boxes, err := c.List("", "%", &imap.ListOptions{ReturnStatus: &imap.StatusOptions{NumMessages: true}, ReturnSubscribed: true, ReturnChildren: true}).Collect()
+	if err != nil || len(boxes) != 7 {
+		t.Fatalf("list: %d %v", len(boxes), err)
+	}
+	for _, b := range boxes {
+		if b.Mailbox == "Entwürfe" && !slices.Contains(b.Attrs, imap.MailboxAttrHasChildren) || b.Mailbox == "INBOX" && *b.Status.NumMessages != 2 {
+			t.Errorf("list: %+v", b)
+		}
 	}
 	if err := c.Logout().Wait(); err != nil {
 		t.Error(err)
