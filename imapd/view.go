@@ -131,6 +131,7 @@ func (c *conn) tellExpunged() {
 	if c.has(qResync) {
 		c.tellVanished(v.ghosts, false)
 		v.ghosts = nil
+		return
 	}
 	for i := len(v.ghosts) - 1; i >= 0; i-- {
 		seq := v.seq(v.ghosts[i])
