@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,20 +90,25 @@ func ParseHost(s string) (string, error) {
 		host, port = strings.Trim(s, "[]"), "25"
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 {
+	host, ok := cleanHost(host)
+	if err != nil || n == 0 || !ok {
 		return "", fmt.Errorf("%q is not a host such as \"smtp.example.net:587\"", s)
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		host = a.String()
-	} else {
-		clean, err := storage.ParseAddress("x@" + host)
-		if err != nil || strings.Contains(host, "@") {
-			return "", fmt.Errorf("%q is not a host such as \"smtp.example.net:587\"", s)
-		}
-		host = strings.TrimPrefix(clean, "x@")
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
 }
+
+// cleanHost brings a domain or an IP address to its one form.
+func cleanHost(host string) (string, bool) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		name := a.Zone() == "" || interfaceName.MatchString(a.Zone())
+		return a.String(), name
+	}
+	clean, err := storage.ParseAddress("x@" + host)
+	return strings.TrimPrefix(clean, "x@"), err == nil && !strings.Contains(host, "@")
+}
+
+// interfaceName is what may follow a link-local address (RFC 4007 section 11).
+var interfaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
 
 // A Destination is where messages go that may share a connection.
 type Destination struct {
