@@ -178,6 +178,14 @@ func (f *fetching) row(item *fetchItem, m *storage.Message, e storage.Entry) {
 		f.enc.DateTime(m.Received)
 	case fetchSize:
 		f.enc.Number64(uint64(m.Size))
+	case fetchEmailID:
+		f.enc.Raw("(" + emailID(f.view.cur.Email(e)) + ")")
+	case fetchThreadID:
+		f.enc.Raw("(" + threadID(m.Thread) + ")")
+	case fetchSaveDate:
+		f.enc.DateTime(m.Saved)
+	case fetchPreview:
+		f.enc.String(m.Preview)
 	case fetchEnvelope:
 		f.enc.Write(m.Envelope) //nolint:errcheck // the encoder keeps its error
 	case fetchBodyStructure:

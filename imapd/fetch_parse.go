@@ -20,6 +20,10 @@ const (
 	fetchBody
 	fetchBodyStructure
 	fetchSection
+	fetchEmailID
+	fetchThreadID
+	fetchSaveDate
+	fetchPreview
 )
 
 // A fetchItem is one data item, and how its name is written in the response.
@@ -141,6 +145,15 @@ func (c *conn) namedItem(word string) (fetchItem, error) {
 		item.kind, item.section = fetchSection, section{what: headerPart, peek: true}
 	case "RFC822.TEXT":
 		item.kind, item.section = fetchSection, section{what: textPart}
+	case "EMAILID":
+		item.kind = fetchEmailID
+	case "THREADID":
+		item.kind = fetchThreadID
+	case "SAVEDATE":
+		item.kind = fetchSaveDate
+	case "PREVIEW":
+		item.kind = fetchPreview
+		return item, c.previewModifiers()
 	case "BODY", "BODY.PEEK":
 		open, err := c.dec.Accept('[')
 		if err != nil {
@@ -265,12 +278,33 @@ func (c *conn) partial(s *section) error {
 	return c.dec.Expect('>')
 }
 
+// previewModifiers reads what may stand behind PREVIEW (RFC 8970 section 4).
+// LAZY asks for no more than what is at hand, which all previews are: they were
+// made when the message came.
+func (c *conn) previewModifiers() error {
+	more, err := c.dec.ListFollows()
+	if err != nil || !more {
+		return err
+	}
+	n := 0
+	err = c.dec.List(func() error {
+		n++
+		return c.dec.ExpectWord("LAZY")
+	})
+	if err == nil && n == 0 {
+		return bad("expected a modifier of PREVIEW")
+	}
+	return err
+}
+
 // needs says what of a message the items are made of.
 func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
 	for _, i := range items {
 		switch i.kind {
-		case fetchInternalDate, fetchSize:
+		case fetchInternalDate, fetchSize, fetchThreadID, fetchSaveDate:
 			rows = true
+		case fetchPreview:
+			want |= storage.WantPreview
 		case fetchEnvelope:
 			want |= storage.WantEnvelope
 		case fetchBody, fetchBodyStructure:

@@ -19,10 +19,11 @@ func (c *conn) create(ctx context.Context) (ok, error) {
 	if err == nil {
 		err = c.dec.CRLF()
 	}
-	if err == nil {
-		_, err = c.s.Store.CreateMailbox(ctx, c.account, name, use)
+	if err != nil {
+		return ok{}, err
 	}
-	return ok{text: "CREATE completed"}, err
+	m, err := c.s.Store.CreateMailbox(ctx, c.account, name, use)
+	return ok{"MAILBOXID (" + mailboxID(m.ID) + ")", "CREATE completed"}, err
 }
 
 func (c *conn) createUse() (string, error) {
@@ -146,6 +147,10 @@ func (c *conn) status(ctx context.Context) (ok, error) {
 	c.enc.SP()
 	c.enc.List(len(items), func(i int) {
 		c.enc.Raw(items[i] + " ")
+		if items[i] == "MAILBOXID" {
+			c.enc.Raw("(" + mailboxID(m.ID) + ")")
+			return
+		}
 		c.enc.Number64(uint64(values[i]))
 	})
 	c.enc.CRLF()
@@ -172,6 +177,8 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 		return m.Unseen, nil
 	case "SIZE":
 		return m.Size, nil
+	case "MAILBOXID":
+		return int64(m.ID), nil
 	case "APPENDLIMIT":
 		return c.cfg.AppendLimit, nil
 	}

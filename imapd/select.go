@@ -46,6 +46,7 @@ func (c *conn) open(ctx context.Context, readOnly bool) (ok, error) {
 		permanent = string(wire.AppendFlags(nil, c.mailboxFlags(true)))
 	}
 	c.untagged("OK [PERMANENTFLAGS %s] flags that are kept", permanent)
+	c.untagged("OK [MAILBOXID (%s)] mailbox", mailboxID(m.ID))
 	c.untagged("OK [UIDVALIDITY %d] UIDs valid", cur.UIDValidity)
 	c.untagged("OK [UIDNEXT %d] next UID", cur.UIDNext)
 	if readOnly {
