@@ -24,6 +24,8 @@ const (
 	fetchThreadID
 	fetchSaveDate
 	fetchPreview
+	fetchBinary
+	fetchBinarySize
 )
 
 // A fetchItem is one data item, and how its name is written in the response.
@@ -154,6 +156,11 @@ func (c *conn) namedItem(word string) (fetchItem, error) {
 	case "PREVIEW":
 		item.kind = fetchPreview
 		return item, c.previewModifiers()
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		if err := c.dec.Expect('['); err != nil {
+			return item, err
+		}
+		return c.binary(word)
 	case "BODY", "BODY.PEEK":
 		open, err := c.dec.Accept('[')
 		if err != nil {
@@ -177,15 +184,9 @@ func (c *conn) section(peek bool) (fetchItem, error) {
 	item := fetchItem{kind: fetchSection}
 	s := &item.section
 	s.peek = peek
-	next, err := c.dec.Peek()
+	spec, err := c.sectionSpec()
 	if err != nil {
 		return item, err
-	}
-	spec := ""
-	if next != ']' {
-		if spec, err = c.dec.Atom(); err != nil {
-			return item, err
-		}
 	}
 	if err := s.parse(spec); err != nil {
 		return item, err
@@ -204,11 +205,30 @@ func (c *conn) section(peek bool) (fetchItem, error) {
 		}
 		name = append(name, ')')
 	}
-	if err := c.dec.Expect(']'); err != nil {
+	return c.sectionEnd(item, name)
+}
+
+// sectionSpec reads a section behind its "[", up to the names of fields.
+func (c *conn) sectionSpec() (string, error) {
+	next, err := c.dec.Peek()
+	if err != nil || next == ']' {
+		return "", err
+	}
+	return c.dec.Atom()
+}
+
+// sectionEnd reads the "]" of a section, and the partial behind it.
+func (c *conn) sectionEnd(item fetchItem, name []byte) (fetchItem, error) {
+	err := c.dec.Expect(']')
+	if err != nil {
 		return item, err
 	}
 	name = append(name, ']')
-	if s.cut, err = c.dec.Accept('<'); err != nil {
+	s := &item.section
+	if item.kind != fetchBinarySize {
+		s.cut, err = c.dec.Accept('<')
+	}
+	if err != nil {
 		return item, err
 	}
 	if s.cut {
@@ -309,7 +329,7 @@ func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
 			want |= storage.WantEnvelope
 		case fetchBody, fetchBodyStructure:
 			want |= storage.WantBodyStructure
-		case fetchSection:
+		case fetchSection, fetchBinary, fetchBinarySize:
 			want |= storage.WantParts
 			blob = true
 			seen = seen || !i.section.peek
