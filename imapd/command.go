@@ -53,7 +53,7 @@ var commands = map[string]command{
 	"LSUB":         {run: (*conn).lsub, legal: loggedIn},                            // RFC 3501 section 6.3.9
 	"STATUS":       {run: (*conn).status, legal: loggedIn},                          // RFC 3501 section 6.3.10, RFC 8438
 	"NAMESPACE":    {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
-	"APPEND":       {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 4315, RFC 7889
+	"APPEND":       {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 3502, RFC 4315, RFC 7889
 	"IDLE":         {run: (*conn).idle, legal: loggedIn},                            // RFC 2177
 	"CHECK":        {run: (*conn).noop, legal: selected},                            // RFC 3501 section 6.4.1
 	"CLOSE":        {run: (*conn).closeBox, legal: selected},                        // RFC 3501 section 6.4.2
@@ -63,7 +63,8 @@ var commands = map[string]command{
 	"FETCH":        {run: bySequence((*conn).fetch), legal: selected, quiet: true},
 	"STORE":        {run: bySequence((*conn).store), legal: selected, quiet: true},
 	"COPY":         {run: bySequence((*conn).copy), legal: selected},
-	"MOVE":         {run: bySequence((*conn).move), legal: selected}, // RFC 6851
+	"MOVE":         {run: bySequence((*conn).move), legal: selected},    // RFC 6851
+	"REPLACE":      {run: bySequence((*conn).replace), legal: selected}, // RFC 8508
 }
 
 // uidCommands follow the word UID (RFC 3501 section 6.4.8). It is never changed.
@@ -72,8 +73,9 @@ var uidCommands = map[string]command{
 	"FETCH":   {run: byUID((*conn).fetch), legal: selected},
 	"STORE":   {run: byUID((*conn).store), legal: selected},
 	"COPY":    {run: byUID((*conn).copy), legal: selected},
-	"MOVE":    {run: byUID((*conn).move), legal: selected}, // RFC 6851
-	"EXPUNGE": {run: (*conn).uidExpunge, legal: selected},  // RFC 4315 section 2.1
+	"MOVE":    {run: byUID((*conn).move), legal: selected},    // RFC 6851
+	"REPLACE": {run: byUID((*conn).replace), legal: selected}, // RFC 8508
+	"EXPUNGE": {run: (*conn).uidExpunge, legal: selected},     // RFC 4315 section 2.1
 }
 
 type messageCommand func(c *conn, ctx context.Context, uid bool) (ok, error)
