@@ -33,7 +33,7 @@ func (c *conn) capabilities() string {
 	}
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
-	caps = append(caps, "BINARY", "MULTIAPPEND", "OBJECTID", "SAVEDATE", "PREVIEW", "REPLACE", "WITHIN")
+	caps = append(caps, "BINARY", "MULTIAPPEND", "OBJECTID", "SAVEDATE", "PREVIEW", "QUOTA", "QUOTA=RES-STORAGE", "REPLACE", "WITHIN")
 	return strings.Join(caps, " ")
 }
 

@@ -52,6 +52,9 @@ var commands = map[string]command{
 	"LIST":         {run: (*conn).list, legal: loggedIn},                            // RFC 3501 section 6.3.8, RFC 3348, RFC 6154
 	"LSUB":         {run: (*conn).lsub, legal: loggedIn},                            // RFC 3501 section 6.3.9
 	"STATUS":       {run: (*conn).status, legal: loggedIn},                          // RFC 3501 section 6.3.10, RFC 8438
+	"GETQUOTA":     {run: (*conn).getQuota, legal: loggedIn},                        // RFC 9208 section 4.1.1
+	"GETQUOTAROOT": {run: (*conn).getQuotaRoot, legal: loggedIn},                    // RFC 9208 section 4.1.2
+	"SETQUOTA":     {run: (*conn).setQuota, legal: loggedIn},                        // RFC 9208 section 4.1.3
 	"NAMESPACE":    {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
 	"APPEND":       {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 3502, RFC 4315, RFC 7889
 	"IDLE":         {run: (*conn).idle, legal: loggedIn},                            // RFC 2177

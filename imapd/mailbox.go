@@ -177,6 +177,8 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 		return m.Unseen, nil
 	case "SIZE":
 		return m.Size, nil
+	case "DELETED-STORAGE":
+		return c.s.Store.DeletedSize(ctx, c.account, m.ID)
 	case "MAILBOXID":
 		return int64(m.ID), nil
 	case "APPENDLIMIT":
