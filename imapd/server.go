@@ -37,6 +37,8 @@ type Server struct {
 	recent  recent
 	nextID  atomic.Uint64
 
+	deflaters sync.Pool
+
 	mu    sync.Mutex
 	conns map[uint64]*conn
 }
@@ -51,6 +53,7 @@ func (s *Server) start() {
 		}
 		s.conns = map[uint64]*conn{}
 		s.recent.since = time.Now().Truncate(time.Second)
+		s.deflaters.New = newDeflater
 		s.pool.Log = s.Log
 		s.pool.OnPanic = func(any, []byte) { s.stats.panics.Add(1) }
 	})
