@@ -57,6 +57,8 @@ var commands = map[string]command{
 	"SETQUOTA":       {run: (*conn).setQuota, legal: loggedIn},                        // RFC 9208 section 4.1.3
 	"COMPRESS":       {run: (*conn).compress, legal: loggedIn},                        // RFC 4978 section 3
 	"UNAUTHENTICATE": {run: (*conn).unauthenticate, legal: loggedIn},                  // RFC 8437
+	"GETMETADATA":    {run: (*conn).getMetadata, legal: loggedIn},                     // RFC 5464 section 4.2
+	"SETMETADATA":    {run: (*conn).setMetadata, legal: loggedIn},                     // RFC 5464 section 4.3
 	"NAMESPACE":      {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
 	"APPEND":         {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 3502, RFC 4315, RFC 7889
 	"IDLE":           {run: (*conn).idle, legal: loggedIn},                            // RFC 2177
