@@ -52,7 +52,12 @@ func (c *conn) append(ctx context.Context) (ok, error) {
 	if err := c.dec.CRLF(); err != nil {
 		return ok{}, err
 	}
-	validity, uids, err := c.s.Store.Append(ctx, c.account, u.target, u.list)
+	var validity uint32
+	var uids []storage.UID
+	err = c.patiently(func() (err error) {
+		validity, uids, err = c.s.Store.Append(ctx, c.account, u.target, u.list)
+		return err
+	})
 	if err != nil {
 		return ok{}, u.failed(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailbox/imapd/wire"
 )
@@ -102,6 +103,7 @@ func (c *conn) command(ctx context.Context) error {
 	if err != nil {
 		tag = "*"
 	}
+	c.tag, c.told = tag, time.Now()
 	var done ok
 	var cmd command
 	if err == nil {

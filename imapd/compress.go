@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -25,7 +26,7 @@ func (c *conn) compress(context.Context) (ok, error) {
 	switch {
 	case err != nil:
 		return ok{}, err
-	case algorithm != "DEFLATE" && algorithm != "deflate":
+	case !strings.EqualFold(algorithm, "DEFLATE"):
 		return ok{}, bad("unknown algorithm")
 	case c.inflater != nil:
 		return ok{}, no("COMPRESSIONACTIVE", "DEFLATE is active already")

@@ -55,6 +55,9 @@ type conn struct {
 	failed   int    // logins that failed
 	idling   bool   // IDLE's own goroutine reads; who reads must not flush
 
+	tag  string    // of the command that runs
+	told time.Time // when the client last heard of it
+
 	inflater *inflater // nil while nothing is compressed
 	pushed   []byte    // read from the connection, and to be read again
 

@@ -62,7 +62,7 @@ func (c *conn) delete(ctx context.Context) (ok, error) {
 	}
 	m, err := c.s.Store.Mailbox(ctx, c.account, name)
 	if err == nil {
-		err = c.s.Store.DeleteMailbox(ctx, c.account, name)
+		err = c.patiently(func() error { return c.s.Store.DeleteMailbox(ctx, c.account, name) })
 	}
 	if err == nil && c.view != nil && c.view.mailbox == m.ID {
 		c.leave()
@@ -79,7 +79,8 @@ func (c *conn) rename(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	return ok{text: "RENAME completed"}, c.s.Store.RenameMailbox(ctx, c.account, from, to)
+	err = c.patiently(func() error { return c.s.Store.RenameMailbox(ctx, c.account, from, to) })
+	return ok{text: "RENAME completed"}, err
 }
 
 func (c *conn) subscribe(ctx context.Context) (ok, error)   { return c.setSubscribed(ctx, true) }

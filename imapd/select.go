@@ -88,7 +88,7 @@ func (c *conn) closeBox(ctx context.Context) (ok, error) {
 		return ok{}, err
 	}
 	if !c.view.readOnly {
-		if err := c.s.Store.Expunge(ctx, c.account, c.view.mailbox, nil); err != nil {
+		if err := c.expungeAll(ctx, nil); err != nil {
 			return ok{}, err
 		}
 	}
@@ -103,7 +103,12 @@ func (c *conn) expunge(ctx context.Context) (ok, error) {
 	if c.view.readOnly {
 		return ok{}, errReadOnly
 	}
-	return ok{text: "EXPUNGE completed"}, c.s.Store.Expunge(ctx, c.account, c.view.mailbox, nil)
+	return ok{text: "EXPUNGE completed"}, c.expungeAll(ctx, nil)
+}
+
+// expungeAll removes what has the \Deleted flag, of some UIDs, or of all where uids is nil.
+func (c *conn) expungeAll(ctx context.Context, uids []storage.UID) error {
+	return c.patiently(func() error { return c.s.Store.Expunge(ctx, c.account, c.view.mailbox, uids) })
 }
 
 func (c *conn) uidExpunge(ctx context.Context) (ok, error) {
@@ -124,7 +129,7 @@ func (c *conn) uidExpunge(ctx context.Context) (ok, error) {
 	if err != nil || len(uids) == 0 { // no UIDs would mean all
 		return ok{text: "EXPUNGE completed"}, err
 	}
-	return ok{text: "EXPUNGE completed"}, c.s.Store.Expunge(ctx, c.account, c.view.mailbox, uids)
+	return ok{text: "EXPUNGE completed"}, c.expungeAll(ctx, uids)
 }
 
 var errReadOnly = no("", "the mailbox is open read-only")
