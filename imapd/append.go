@@ -14,7 +14,7 @@ import (
 // The bounds of one APPEND of many messages. Those that come when the first
 // bound is reached wait in files.
 const (
-	maxUploads      = 500
+	maxUploads      = 200
 	uploadsInMemory = 4 << 20
 	maxUploadMemory = 16 << 20 // headers and parts included, wherever the messages are
 )

@@ -1,7 +1,7 @@
 package imapd
 
 import (
-	"bufio"
+	"bytes"
 	"compress/flate"
 	"context"
 	"errors"
@@ -42,7 +42,7 @@ func (c *conn) deflate() error {
 	c.pushed = append(c.dec.Unread(), c.pushed...)
 	c.inflater = &inflater{src: reader{c}}
 	c.dec.Reset(c.inflater)
-	c.enc.Reset(deflated{writer{c}, &c.s.deflaters})
+	c.enc.Reset(deflated{writer{c}, &c.s.deflate})
 	return nil
 }
 
@@ -70,43 +70,50 @@ func (c *conn) plain() error {
 }
 
 // A deflated compresses what is written to w. All of a Write is on its way when
-// it returns. No state is kept from one Write to the next: that costs some
-// octets, and saves the memory of an idle connection.
+// it returns. No state is kept from one piece to the next: that costs some
+// octets, and saves the memory of idle connections and of those whose client
+// does not read.
 type deflated struct {
 	w    io.Writer
-	pool *sync.Pool // of *deflater
+	pool *deflatePool
 }
 
-type deflater struct {
-	out *bufio.Writer
-	z   *flate.Writer
+// deflatePiece is how much is compressed at once: what an encoder flushes.
+const deflatePiece = 16 << 10
+
+// A deflatePool is what the connections of a server borrow: compressors, which
+// are large, while they compress, and their output until it is sent.
+type deflatePool struct {
+	writers, outputs sync.Pool // of *flate.Writer, *bytes.Buffer
 }
 
-// newDeflater makes what deflated borrows.
-func newDeflater() any {
-	out := bufio.NewWriterSize(nil, 16<<10) // one TLS record
-	z, err := flate.NewWriter(out, flate.BestSpeed)
-	if err != nil {
-		panic(err) // the level is constant
+func (d deflated) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		piece := p[n:min(n+deflatePiece, len(p))]
+		out := d.pool.pack(piece)
+		if _, err = d.w.Write(out.Bytes()); err == nil {
+			n += len(piece)
+		}
+		d.pool.outputs.Put(out)
 	}
-	return &deflater{out, z}
+	return n, err
 }
 
-func (d deflated) Write(p []byte) (int, error) {
-	f := d.pool.Get().(*deflater)
-	defer d.pool.Put(f)
-	f.out.Reset(d.w)
-	f.z.Reset(f.out)
-	_, err := f.z.Write(p)
-	if err == nil {
-		err = f.z.Flush()
+// pack compresses p into blocks of which none is the last one, and flushes them.
+func (d *deflatePool) pack(p []byte) *bytes.Buffer {
+	out, found := d.outputs.Get().(*bytes.Buffer)
+	if !found {
+		out = new(bytes.Buffer)
 	}
-	if err == nil {
-		err = f.out.Flush()
+	out.Reset()
+	z, found := d.writers.Get().(*flate.Writer)
+	if !found {
+		z, _ = flate.NewWriter(nil, flate.BestSpeed) // it fails for other levels only
 	}
-	f.out.Reset(nil)
-	if err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	z.Reset(out)
+	z.Write(p) //nolint:errcheck // a Buffer takes everything
+	z.Flush()  //nolint:errcheck // see above
+	z.Reset(nil)
+	d.writers.Put(z)
+	return out
 }

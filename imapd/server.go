@@ -37,8 +37,8 @@ type Server struct {
 	recent  recent
 	nextID  atomic.Uint64
 
-	deflaters sync.Pool
-	progress  time.Duration // between two reports on a command; 0 means progressEvery
+	deflate  deflatePool
+	progress time.Duration // between two reports on a command; 0 means progressEvery
 
 	mu    sync.Mutex
 	conns map[uint64]*conn
@@ -54,7 +54,6 @@ func (s *Server) start() {
 		}
 		s.conns = map[uint64]*conn{}
 		s.recent.since = time.Now().Truncate(time.Second)
-		s.deflaters.New = newDeflater
 		setDefault(&s.progress, progressEvery)
 		s.pool.Log = s.Log
 		s.pool.OnPanic = func(any, []byte) { s.stats.panics.Add(1) }
