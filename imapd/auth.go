@@ -34,6 +34,7 @@ func (c *conn) capabilities() string {
 	caps = append(caps, "CONDSTORE", "QRESYNC", "ESEARCH", "SEARCHRES", "LIST-EXTENDED", "LIST-STATUS", "UTF8=ACCEPT")
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
+	caps = append(caps, "BINARY", "COMPRESS=DEFLATE", "INPROGRESS", "METADATA", "MULTIAPPEND", "OBJECTID", "SAVEDATE", "PREVIEW", "QUOTA", "QUOTA=RES-STORAGE", "REPLACE", "UNAUTHENTICATE", "WITHIN")
 	return strings.Join(caps, " ")
 }
 
@@ -94,7 +95,7 @@ func (c *conn) startTLS(ctx context.Context) (ok, error) {
 	if c.tlsState != nil || c.s.TLS == nil {
 		return ok{}, bad("STARTTLS is not available")
 	}
-	if c.dec.Buffered() > 0 { // somebody between may have put it there
+	if c.dec.Buffered()+len(c.pushed) > 0 { // somebody between may have put it there
 		return ok{}, &connError{bad("data behind STARTTLS")}
 	}
 	return ok{}, errStartTLS

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailbox/imapd/wire"
 )
@@ -34,36 +35,44 @@ func commandOf(name string) (command, bool) {
 
 // commands is never changed.
 var commands = map[string]command{
-	"CAPABILITY":   {run: (*conn).capability, legal: anyState},                      // RFC 3501 section 6.1.1
-	"NOOP":         {run: (*conn).noop, legal: anyState},                            // RFC 3501 section 6.1.2
-	"LOGOUT":       {run: (*conn).logout, legal: anyState},                          // RFC 3501 section 6.1.3
-	"ID":           {run: (*conn).identify, legal: anyState},                        // RFC 2971
-	"STARTTLS":     {run: (*conn).startTLS, legal: notAuthenticated},                // RFC 3501 section 6.2.1
-	"AUTHENTICATE": {run: (*conn).authenticate, legal: notAuthenticated},            // RFC 3501 section 6.2.2, RFC 4959
-	"LOGIN":        {run: (*conn).login, legal: notAuthenticated},                   // RFC 3501 section 6.2.3
-	"ENABLE":       {run: (*conn).enable, legal: loggedIn},                          // RFC 5161, RFC 9051 section 6.3.1
-	"SELECT":       {run: (*conn).selectBox, legal: loggedIn},                       // RFC 3501 section 6.3.1, RFC 7162 section 3.2.5
-	"EXAMINE":      {run: (*conn).examine, legal: loggedIn},                         // RFC 3501 section 6.3.2, RFC 7162 section 3.2.5
-	"CREATE":       {run: (*conn).create, legal: loggedIn},                          // RFC 3501 section 6.3.3, RFC 6154 section 3
-	"DELETE":       {run: (*conn).delete, legal: loggedIn},                          // RFC 3501 section 6.3.4
-	"RENAME":       {run: (*conn).rename, legal: loggedIn},                          // RFC 3501 section 6.3.5
-	"SUBSCRIBE":    {run: (*conn).subscribe, legal: loggedIn},                       // RFC 3501 section 6.3.6
-	"UNSUBSCRIBE":  {run: (*conn).unsubscribe, legal: loggedIn},                     // RFC 3501 section 6.3.7
-	"LIST":         {run: (*conn).list, legal: loggedIn},                            // RFC 3501 section 6.3.8, RFC 5258, RFC 5819, RFC 6154
-	"LSUB":         {run: (*conn).lsub, legal: loggedIn},                            // RFC 3501 section 6.3.9
-	"STATUS":       {run: (*conn).status, legal: loggedIn},                          // RFC 3501 section 6.3.10, RFC 8438
-	"NAMESPACE":    {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
-	"APPEND":       {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 4315, RFC 7889
-	"IDLE":         {run: (*conn).idle, legal: loggedIn},                            // RFC 2177
-	"CHECK":        {run: (*conn).noop, legal: selected},                            // RFC 3501 section 6.4.1
-	"CLOSE":        {run: (*conn).closeBox, legal: selected},                        // RFC 3501 section 6.4.2
-	"UNSELECT":     {run: (*conn).unselect, legal: selected},                        // RFC 3691
-	"EXPUNGE":      {run: (*conn).expunge, legal: selected},                         // RFC 3501 section 6.4.3
-	"SEARCH":       {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4, RFC 4731, RFC 5182
-	"FETCH":        {run: bySequence((*conn).fetch), legal: selected, quiet: true},  // RFC 3501 section 6.4.5, RFC 7162 section 3.1.4
-	"STORE":        {run: bySequence((*conn).store), legal: selected, quiet: true},  // RFC 3501 section 6.4.6, RFC 7162 section 3.1.3
-	"COPY":         {run: bySequence((*conn).copy), legal: selected},
-	"MOVE":         {run: bySequence((*conn).move), legal: selected}, // RFC 6851
+	"CAPABILITY":     {run: (*conn).capability, legal: anyState},                      // RFC 3501 section 6.1.1
+	"NOOP":           {run: (*conn).noop, legal: anyState},                            // RFC 3501 section 6.1.2
+	"LOGOUT":         {run: (*conn).logout, legal: anyState},                          // RFC 3501 section 6.1.3
+	"ID":             {run: (*conn).identify, legal: anyState},                        // RFC 2971
+	"STARTTLS":       {run: (*conn).startTLS, legal: notAuthenticated},                // RFC 3501 section 6.2.1
+	"AUTHENTICATE":   {run: (*conn).authenticate, legal: notAuthenticated},            // RFC 3501 section 6.2.2, RFC 4959
+	"LOGIN":          {run: (*conn).login, legal: notAuthenticated},                   // RFC 3501 section 6.2.3
+	"ENABLE":         {run: (*conn).enable, legal: loggedIn},                          // RFC 5161, RFC 9051 section 6.3.1
+	"SELECT":         {run: (*conn).selectBox, legal: loggedIn},                       // RFC 3501 section 6.3.1, RFC 7162 section 3.2.5
+	"EXAMINE":        {run: (*conn).examine, legal: loggedIn},                         // RFC 3501 section 6.3.2, RFC 7162 section 3.2.5
+	"CREATE":         {run: (*conn).create, legal: loggedIn},                          // RFC 3501 section 6.3.3, RFC 6154 section 3
+	"DELETE":         {run: (*conn).delete, legal: loggedIn},                          // RFC 3501 section 6.3.4
+	"RENAME":         {run: (*conn).rename, legal: loggedIn},                          // RFC 3501 section 6.3.5
+	"SUBSCRIBE":      {run: (*conn).subscribe, legal: loggedIn},                       // RFC 3501 section 6.3.6
+	"UNSUBSCRIBE":    {run: (*conn).unsubscribe, legal: loggedIn},                     // RFC 3501 section 6.3.7
+	"LIST":           {run: (*conn).list, legal: loggedIn},                            // RFC 3501 section 6.3.8, RFC 5258, RFC 5819, RFC 6154
+	"LSUB":           {run: (*conn).lsub, legal: loggedIn},                            // RFC 3501 section 6.3.9
+	"STATUS":         {run: (*conn).status, legal: loggedIn},                          // RFC 3501 section 6.3.10, RFC 8438
+	"GETQUOTA":       {run: (*conn).getQuota, legal: loggedIn},                        // RFC 9208 section 4.1.1
+	"GETQUOTAROOT":   {run: (*conn).getQuotaRoot, legal: loggedIn},                    // RFC 9208 section 4.1.2
+	"SETQUOTA":       {run: (*conn).setQuota, legal: loggedIn},                        // RFC 9208 section 4.1.3
+	"COMPRESS":       {run: (*conn).compress, legal: loggedIn},                        // RFC 4978 section 3
+	"UNAUTHENTICATE": {run: (*conn).unauthenticate, legal: loggedIn},                  // RFC 8437
+	"GETMETADATA":    {run: (*conn).getMetadata, legal: loggedIn},                     // RFC 5464 section 4.2
+	"SETMETADATA":    {run: (*conn).setMetadata, legal: loggedIn},                     // RFC 5464 section 4.3
+	"NAMESPACE":      {run: (*conn).namespace, legal: loggedIn},                       // RFC 2342
+	"APPEND":         {run: (*conn).append, legal: loggedIn},                          // RFC 3501 section 6.3.11, RFC 3502, RFC 4315, RFC 7889
+	"IDLE":           {run: (*conn).idle, legal: loggedIn},                            // RFC 2177
+	"CHECK":          {run: (*conn).noop, legal: selected},                            // RFC 3501 section 6.4.1
+	"CLOSE":          {run: (*conn).closeBox, legal: selected},                        // RFC 3501 section 6.4.2
+	"UNSELECT":       {run: (*conn).unselect, legal: selected},                        // RFC 3691
+	"EXPUNGE":        {run: (*conn).expunge, legal: selected},                         // RFC 3501 section 6.4.3
+	"SEARCH":         {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4, RFC 4731, RFC 5182
+	"FETCH":          {run: bySequence((*conn).fetch), legal: selected, quiet: true},  // RFC 3501 section 6.4.5, RFC 7162 section 3.1.4
+	"STORE":          {run: bySequence((*conn).store), legal: selected, quiet: true},  // RFC 3501 section 6.4.6, RFC 7162 section 3.1.3
+	"COPY":           {run: bySequence((*conn).copy), legal: selected},
+	"MOVE":           {run: bySequence((*conn).move), legal: selected},    // RFC 6851
+	"REPLACE":        {run: bySequence((*conn).replace), legal: selected}, // RFC 8508
 }
 
 // uidCommands follow the word UID (RFC 3501 section 6.4.8). It is never changed.
@@ -72,8 +81,9 @@ var uidCommands = map[string]command{
 	"FETCH":   {run: byUID((*conn).fetch), legal: selected},
 	"STORE":   {run: byUID((*conn).store), legal: selected},
 	"COPY":    {run: byUID((*conn).copy), legal: selected},
-	"MOVE":    {run: byUID((*conn).move), legal: selected}, // RFC 6851
-	"EXPUNGE": {run: (*conn).uidExpunge, legal: selected},  // RFC 4315 section 2.1
+	"MOVE":    {run: byUID((*conn).move), legal: selected},    // RFC 6851
+	"REPLACE": {run: byUID((*conn).replace), legal: selected}, // RFC 8508
+	"EXPUNGE": {run: (*conn).uidExpunge, legal: selected},     // RFC 4315 section 2.1
 }
 
 type messageCommand func(c *conn, ctx context.Context, uid bool) (ok, error)
@@ -93,7 +103,7 @@ func (c *conn) command(ctx context.Context) error {
 	if err != nil {
 		tag = "*"
 	}
-	c.tag = tag
+	c.tag, c.told = tag, time.Now()
 	var done ok
 	var cmd command
 	if err == nil {
@@ -108,6 +118,15 @@ func (c *conn) command(ctx context.Context) error {
 	if errors.Is(err, errStartTLS) {
 		c.enc.Status(tag, "OK", "", "begin TLS negotiation now")
 		return c.secure(ctx)
+	}
+	if errors.Is(err, errCompress) {
+		c.enc.Status(tag, "OK", "", "DEFLATE active")
+		return c.deflate()
+	}
+	if errors.Is(err, errUnauthenticate) {
+		c.forget()
+		c.enc.Status(tag, "OK", "CAPABILITY "+c.capabilities(), "UNAUTHENTICATE completed")
+		return c.plain()
 	}
 	if isConnError(err) || c.enc.Err() != nil {
 		return errors.Join(err, c.enc.Err())

@@ -42,7 +42,7 @@ type conn struct {
 	id    uint64
 	log   *slog.Logger
 	addr  netip.Addr
-	since time.Time
+	since time.Time // of the connection, or of the end of the login before
 	dec   *wire.Decoder
 	enc   *wire.Encoder
 
@@ -52,10 +52,15 @@ type conn struct {
 	name     string // of the account
 	view     *view  // nil unless selected
 	enabled  extension
-	tag      string // of the command that runs
-	bad      int    // commands answered BAD
-	failed   int    // logins that failed
-	idling   bool   // IDLE's own goroutine reads; who reads must not flush
+	bad      int  // commands answered BAD
+	failed   int  // logins that failed
+	idling   bool // IDLE's own goroutine reads; who reads must not flush
+
+	tag  string    // of the command that runs
+	told time.Time // when the client last heard of it
+
+	inflater *inflater // nil while nothing is compressed
+	pushed   []byte    // read from the connection, and to be read again
 
 	// upload judges the literal of an APPEND in place of the rule for strings.
 	upload func(size int64) error
@@ -77,14 +82,20 @@ func newConn(s *Server, nc net.Conn) *conn {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap()
 	}
-	c.log = s.Log.With("conn", c.id, "peer", c.addr)
+	c.log = c.logger()
 	c.desc = Session{ID: c.id, Addr: c.addr.String(), Since: c.since}
 	c.dec = wire.NewDecoder(reader{c}, &s.buffers)
-	c.dec.SetLimits(wire.Limits{Line: 8 << 10, Literal: 1 << 10, Command: 4 << 10, Skip: 16 << 10})
+	c.dec.SetLimits(limitsBeforeLogin())
 	c.dec.OnLiteral = c.onLiteral
 	c.enc = wire.NewEncoder(writer{c}, &s.buffers)
 	return c
 }
+
+func limitsBeforeLogin() wire.Limits {
+	return wire.Limits{Line: 8 << 10, Literal: 1 << 10, Command: 4 << 10, Skip: 16 << 10}
+}
+
+func (c *conn) logger() *slog.Logger { return c.s.Log.With("conn", c.id, "peer", c.addr) }
 
 // reader is the connection as the decoder reads it: before it may block, what
 // was answered goes out, so that a pipelined group costs one write.
@@ -92,6 +103,11 @@ type reader struct{ c *conn }
 
 func (r reader) Read(p []byte) (int, error) {
 	c := r.c
+	if len(c.pushed) > 0 {
+		n := copy(p, c.pushed)
+		c.pushed = c.pushed[n:]
+		return n, nil
+	}
 	if !c.idling {
 		if err := c.enc.Flush(); err != nil {
 			return 0, &connError{err}

@@ -25,6 +25,8 @@ type fetching struct {
 	blob    bool // the message itself is read
 	seen    bool // \Seen is to be set
 	missing bool // a message went away meanwhile
+
+	unknownCTE bool // a part could not be decoded
 }
 
 // fetch is FETCH and UID FETCH (RFC 3501 section 6.4.5). Rows come in batches,
@@ -62,6 +64,9 @@ func (c *conn) fetch(ctx context.Context, uid bool) (ok, error) {
 	}
 	if !uid && (missing || f.missing) {
 		return ok{}, errExpungeIssued
+	}
+	if f.unknownCTE {
+		return ok{}, errUnknownCTE
 	}
 	return ok{text: "FETCH completed"}, nil
 }
@@ -153,6 +158,7 @@ func (f *fetching) message(ctx context.Context, m *storage.Message) error {
 		f.missing = true
 		return nil
 	}
+	items := f.items
 	var content *storage.Blob
 	var root *message.Part
 	if f.blob {
@@ -167,20 +173,30 @@ func (f *fetching) message(ctx context.Context, m *storage.Message) error {
 		if root, err = message.UnmarshalParts(m.Parts); err != nil {
 			return err
 		}
+		if items = f.decodable(root, m.Size); len(items) == 0 {
+			return nil
+		}
 	}
 	b := append(f.enc.AvailableBuffer(), "* "...)
 	b = append(wire.AppendNumber(b, f.view.seq(m.UID)), " FETCH ("...)
 	f.enc.Write(b) //nolint:errcheck // the encoder keeps its error
-	for i := range f.items {
+	for i := range items {
 		if i > 0 {
 			f.enc.SP()
 		}
-		item := &f.items[i]
+		item := &items[i]
 		f.enc.Raw(item.name)
 		f.enc.SP()
-		if item.kind != fetchSection {
+		var err error
+		switch item.kind {
+		case fetchSection:
+			err = f.section(&item.section, content, m.Size, root)
+		case fetchBinary, fetchBinarySize:
+			err = f.binaryItem(item, content, m.Size, root)
+		default:
 			f.row(item, m, f.view.cur.At(pos))
-		} else if err := f.section(&item.section, content, m.Size, root); err != nil {
+		}
+		if err != nil {
 			return &connError{err} // the line cannot be ended
 		}
 	}
@@ -201,6 +217,14 @@ func (f *fetching) row(item *fetchItem, m *storage.Message, e storage.Entry) {
 		f.enc.Write(appendModSeq(f.enc.AvailableBuffer(), e.ModSeq)) //nolint:errcheck // the encoder keeps its error
 	case fetchSize:
 		f.enc.Number64(uint64(m.Size))
+	case fetchEmailID:
+		f.enc.Raw("(" + emailID(f.view.cur.Email(e)) + ")")
+	case fetchThreadID:
+		f.enc.Raw("(" + threadID(m.Thread) + ")")
+	case fetchSaveDate:
+		f.enc.DateTime(m.Saved)
+	case fetchPreview:
+		f.enc.String(m.Preview)
 	case fetchEnvelope:
 		f.enc.Write(m.Envelope) //nolint:errcheck // the encoder keeps its error
 	case fetchBodyStructure:

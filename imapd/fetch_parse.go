@@ -21,6 +21,12 @@ const (
 	fetchBodyStructure
 	fetchSection
 	fetchModSeq
+	fetchEmailID
+	fetchThreadID
+	fetchSaveDate
+	fetchPreview
+	fetchBinary
+	fetchBinarySize
 )
 
 // A fetchItem is one data item, and how its name is written in the response.
@@ -188,6 +194,20 @@ func (c *conn) namedItem(word string) (fetchItem, error) {
 		item.kind, item.section = fetchSection, section{what: headerPart, peek: true}
 	case "RFC822.TEXT":
 		item.kind, item.section = fetchSection, section{what: textPart}
+	case "EMAILID":
+		item.kind = fetchEmailID
+	case "THREADID":
+		item.kind = fetchThreadID
+	case "SAVEDATE":
+		item.kind = fetchSaveDate
+	case "PREVIEW":
+		item.kind = fetchPreview
+		return item, c.previewModifiers()
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		if err := c.dec.Expect('['); err != nil {
+			return item, err
+		}
+		return c.binary(word)
 	case "BODY", "BODY.PEEK":
 		open, err := c.dec.Accept('[')
 		if err != nil {
@@ -211,15 +231,9 @@ func (c *conn) section(peek bool) (fetchItem, error) {
 	item := fetchItem{kind: fetchSection}
 	s := &item.section
 	s.peek = peek
-	next, err := c.dec.Peek()
+	spec, err := c.sectionSpec()
 	if err != nil {
 		return item, err
-	}
-	spec := ""
-	if next != ']' {
-		if spec, err = c.dec.Atom(); err != nil {
-			return item, err
-		}
 	}
 	if err := s.parse(spec); err != nil {
 		return item, err
@@ -238,11 +252,30 @@ func (c *conn) section(peek bool) (fetchItem, error) {
 		}
 		name = append(name, ')')
 	}
-	if err := c.dec.Expect(']'); err != nil {
+	return c.sectionEnd(item, name)
+}
+
+// sectionSpec reads a section behind its "[", up to the names of fields.
+func (c *conn) sectionSpec() (string, error) {
+	next, err := c.dec.Peek()
+	if err != nil || next == ']' {
+		return "", err
+	}
+	return c.dec.Atom()
+}
+
+// sectionEnd reads the "]" of a section, and the partial behind it.
+func (c *conn) sectionEnd(item fetchItem, name []byte) (fetchItem, error) {
+	err := c.dec.Expect(']')
+	if err != nil {
 		return item, err
 	}
 	name = append(name, ']')
-	if s.cut, err = c.dec.Accept('<'); err != nil {
+	s := &item.section
+	if item.kind != fetchBinarySize {
+		s.cut, err = c.dec.Accept('<')
+	}
+	if err != nil {
 		return item, err
 	}
 	if s.cut {
@@ -312,17 +345,38 @@ func (c *conn) partial(s *section) error {
 	return c.dec.Expect('>')
 }
 
+// previewModifiers reads what may stand behind PREVIEW (RFC 8970 section 4).
+// LAZY asks for no more than what is at hand, which all previews are: they were
+// made when the message came.
+func (c *conn) previewModifiers() error {
+	more, err := c.dec.ListFollows()
+	if err != nil || !more {
+		return err
+	}
+	n := 0
+	err = c.dec.List(func() error {
+		n++
+		return c.dec.ExpectWord("LAZY")
+	})
+	if err == nil && n == 0 {
+		return bad("expected a modifier of PREVIEW")
+	}
+	return err
+}
+
 // needs says what of a message the items are made of.
 func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
 	for _, i := range items {
 		switch i.kind {
-		case fetchInternalDate, fetchSize:
+		case fetchInternalDate, fetchSize, fetchThreadID, fetchSaveDate:
 			rows = true
+		case fetchPreview:
+			want |= storage.WantPreview
 		case fetchEnvelope:
 			want |= storage.WantEnvelope
 		case fetchBody, fetchBodyStructure:
 			want |= storage.WantBodyStructure
-		case fetchSection:
+		case fetchSection, fetchBinary, fetchBinarySize:
 			want |= storage.WantParts
 			blob = true
 			seen = seen || !i.section.peek

@@ -19,6 +19,11 @@ func FuzzCommands(f *testing.F) {
 		"a SELECT INBOX (CONDSTORE)\r\nb SEARCH RETURN (SAVE MIN ALL) MODSEQ \"/flags/\\\\draft\" all 1 $\r\nc STORE $ (UNCHANGEDSINCE 0) +FLAGS.SILENT x\r\n",
 		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a% INBOX \"*\") RETURN (CHILDREN STATUS (HIGHESTMODSEQ))\r\nb ENABLE UTF8=ACCEPT\r\nc APPEND INBOX UTF8 (~{2+}\r\nhi)\r\n",
 		"a LIST \"\" %*\r\nb LSUB a {1}\r\n", "a CREATE x (USE (\\Sent))\r\nb RENAME x INBOX/y\r\nc STATUS x (SIZE RECENT)\r\n",
+		"a SELECT INBOX\r\nb FETCH 1 (BINARY[1]<0.9> BINARY.SIZE[1.2] PREVIEW (LAZY) EMAILID THREADID SAVEDATE)\r\nc SEARCH OLDER 5 SAVEDON 1-Feb-2024 EMAILID M1\r\n",
+		"a APPEND INBOX {1+}\r\nx (\\Seen) ~{2+}\r\n\x00y\r\n", "a SELECT INBOX\r\nb UID REPLACE * INBOX (\\Draft) {1+}\r\nx\r\n",
+		"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"\"\r\nc STATUS INBOX (MAILBOXID DELETED-STORAGE)\r\n",
+		"a SETMETADATA \"\" (/private/a {1+}\r\nx /shared/b NIL /private/c ~{1+}\r\n\x00)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 5) \"\" (/private /shared)\r\n",
+		"a COMPRESS DEFLATE\r\n\x4a\x53\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xff", "a UNAUTHENTICATE\r\nb NOOP\r\n",
 	} {
 		f.Add([]byte(s))
 	}

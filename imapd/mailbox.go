@@ -27,7 +27,7 @@ func (c *conn) create(ctx context.Context) (ok, error) {
 		return ok{}, err
 	}
 	c.tellRenamed(m.Name, strings.TrimSuffix(name, "/"))
-	return ok{text: "CREATE completed"}, nil
+	return ok{"MAILBOXID (" + mailboxID(m.ID) + ")", "CREATE completed"}, nil
 }
 
 func (c *conn) createUse() (string, error) {
@@ -66,7 +66,7 @@ func (c *conn) delete(ctx context.Context) (ok, error) {
 	}
 	m, err := c.s.Store.Mailbox(ctx, c.account, name)
 	if err == nil {
-		err = c.s.Store.DeleteMailbox(ctx, c.account, name)
+		err = c.patiently(func() error { return c.s.Store.DeleteMailbox(ctx, c.account, name) })
 	}
 	if err != nil {
 		return ok{}, err
@@ -87,7 +87,7 @@ func (c *conn) rename(ctx context.Context) (ok, error) {
 	if err != nil {
 		return ok{}, err
 	}
-	if err := c.s.Store.RenameMailbox(ctx, c.account, from, to); err != nil {
+	if err := c.patiently(func() error { return c.s.Store.RenameMailbox(ctx, c.account, from, to) }); err != nil {
 		return ok{}, err
 	}
 	if name, err := storage.CleanName(to); err == nil && !strings.EqualFold(from, "INBOX") { // which stays
@@ -181,6 +181,10 @@ func (c *conn) tellStatus(m storage.Mailbox, items []string, values []int64) {
 	c.enc.SP()
 	c.enc.List(len(items), func(i int) {
 		c.enc.Raw(items[i] + " ")
+		if items[i] == "MAILBOXID" {
+			c.enc.Raw("(" + mailboxID(m.ID) + ")")
+			return
+		}
 		c.enc.Number64(uint64(values[i]))
 	})
 	c.enc.CRLF()
@@ -214,6 +218,10 @@ func (c *conn) statusItem(ctx context.Context, m storage.Mailbox, item string) (
 	case "HIGHESTMODSEQ":
 		c.enableAll(condStore)
 		return int64(m.Changed), nil
+	case "DELETED-STORAGE":
+		return c.s.Store.DeletedSize(ctx, c.account, m.ID)
+	case "MAILBOXID":
+		return int64(m.ID), nil
 	case "APPENDLIMIT":
 		return c.cfg.AppendLimit, nil
 	}

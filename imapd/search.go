@@ -186,6 +186,7 @@ func (c *conn) decide(ctx context.Context, k key, want storage.Columns, open []*
 			continue // gone meanwhile
 		}
 		m.row = &rows[0]
+		c.progress(m.seq, c.view.len())
 		v := k.judge(m, inEnvelope)
 		if v == unknown {
 			v = c.readAndJudge(ctx, k, m)

@@ -163,7 +163,7 @@ func (p *searchParser) named(word string) (key, error) {
 	}
 	recent := func(m *candidate) bool { return m.view.recent.Contains(uint32(m.UID)) }
 	switch {
-	case word == "ALL":
+	case word == "ALL", word == "SAVEDATESUPPORTED": // RFC 8514 section 4.3: every mailbox has the dates
 		return leaf{inIndex, func(*candidate) bool { return true }}, nil
 	case p.has(rev2): // has no \Recent (RFC 9051 appendix E)
 	case word == "RECENT":
@@ -183,8 +183,12 @@ func (p *searchParser) named(word string) (key, error) {
 		return p.keyword(word == "UNKEYWORD")
 	case "LARGER", "SMALLER":
 		return p.size(word == "LARGER")
-	case "BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE":
+	case "BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE":
 		return p.date(word)
+	case "OLDER", "YOUNGER":
+		return p.within(word == "YOUNGER")
+	case "EMAILID", "THREADID":
+		return p.objectID(word == "THREADID")
 	case "NOT":
 		k, err := p.readKey()
 		return not{k}, err
@@ -287,14 +291,18 @@ func (p *searchParser) date(word string) (key, error) {
 		return nil, err
 	}
 	relation, sent := strings.CutPrefix(word, "SENT")
+	relation, saved := strings.CutPrefix(relation, "SAVED")
 	level := inRow
 	if sent {
 		level = inEnvelope
 	}
 	return leaf{level, func(m *candidate) bool {
 		t, known := m.row.Received, true
-		if sent {
+		switch {
+		case sent:
 			t, known = sentDate(m.row.Envelope)
+		case saved:
+			t = m.row.Saved // RFC 8514 section 4.3
 		}
 		if !known {
 			return false
@@ -309,6 +317,13 @@ func (p *searchParser) date(word string) (key, error) {
 		}
 		return !day.Before(want)
 	}}, nil
+}
+
+// within reads an interval in seconds up to now (RFC 5032 section 3).
+func (p *searchParser) within(younger bool) (key, error) {
+	n, err := p.dec.NZNumber()
+	since := time.Now().Add(-time.Duration(n) * time.Second)
+	return leaf{inRow, func(m *candidate) bool { return m.row.Received.Before(since) != younger }}, err
 }
 
 // countText bounds the keys that read messages.

@@ -68,6 +68,7 @@ func (c *conn) tellMailbox(ctx context.Context) {
 		permanent = string(wire.AppendFlags(nil, c.mailboxFlags(true)))
 	}
 	c.untagged("OK [PERMANENTFLAGS %s] flags that are kept", permanent)
+	c.untagged("OK [MAILBOXID (%s)] mailbox", mailboxID(v.mailbox))
 	c.untagged("OK [UIDVALIDITY %d] UIDs valid", v.cur.UIDValidity)
 	c.untagged("OK [UIDNEXT %d] next UID", v.cur.UIDNext)
 	c.tellHighest()
@@ -107,7 +108,7 @@ func (c *conn) closeBox(ctx context.Context) (ok, error) {
 	}
 	done := ok{text: "CLOSE completed"}
 	if !c.view.readOnly {
-		if err := c.s.Store.Expunge(ctx, c.account, c.view.mailbox, nil); err != nil {
+		if err := c.expungeAll(ctx, nil); err != nil {
 			return ok{}, err
 		}
 		if c.has(qResync) {
@@ -172,9 +173,14 @@ func (c *conn) uidExpunge(ctx context.Context) (ok, error) {
 	return c.expungeUIDs(ctx, uids)
 }
 
-// expungeUIDs removes messages that are \Deleted, of all where uids is nil.
+// expungeAll removes what has the \Deleted flag, of some UIDs, or of all where uids is nil.
+func (c *conn) expungeAll(ctx context.Context, uids []storage.UID) error {
+	return c.patiently(func() error { return c.s.Store.Expunge(ctx, c.account, c.view.mailbox, uids) })
+}
+
+// expungeUIDs does that, and tells it.
 func (c *conn) expungeUIDs(ctx context.Context, uids []storage.UID) (ok, error) {
-	if err := c.s.Store.Expunge(ctx, c.account, c.view.mailbox, uids); err != nil {
+	if err := c.expungeAll(ctx, uids); err != nil {
 		return ok{}, err
 	}
 	return c.toldAll(ctx, "EXPUNGE completed")

@@ -37,6 +37,9 @@ type Server struct {
 	recent  recent
 	nextID  atomic.Uint64
 
+	deflate  deflatePool
+	progress time.Duration // between two reports on a command; 0 means progressEvery
+
 	mu    sync.Mutex
 	conns map[uint64]*conn
 }
@@ -51,6 +54,7 @@ func (s *Server) start() {
 		}
 		s.conns = map[uint64]*conn{}
 		s.recent.since = time.Now().Truncate(time.Second)
+		setDefault(&s.progress, progressEvery)
 		s.pool.Log = s.Log
 		s.pool.OnPanic = func(any, []byte) { s.stats.panics.Add(1) }
 	})

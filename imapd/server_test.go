@@ -55,6 +55,7 @@ func (a accounts) LoginAddresses(context.Context, int64) ([]netip.Addr, error) {
 type fixture struct {
 	t       testing.TB
 	db      *storage.DB
+	dir     string // of the store
 	server  *Server
 	account storage.AccountID
 	addr    string // plain
@@ -74,7 +75,8 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 	t.Helper()
 	ctx := context.Background()
 	quiet := slog.New(slog.DiscardHandler)
-	db, err := storage.Open(ctx, storage.Options{Dir: t.TempDir(), Log: quiet})
+	dir := t.TempDir()
+	db, err := storage.Open(ctx, storage.Options{Dir: dir, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,7 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, db: db, account: id}
+	f := &fixture{t: t, db: db, dir: dir, account: id}
 	f.server = &Server{
 		Store: db, TLS: selfSigned(t), Log: quiet, Config: Config{PlaintextLogin: true},
 		Auth: &login.Authenticator{Accounts: accounts{db}, Secret: make([]byte, 32), Iterations: iterations, Log: quiet},

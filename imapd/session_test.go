@@ -337,11 +337,12 @@ func TestIdle(t *testing.T) {
 func TestAppend(t *testing.T) {
 	f := newFixture(t, func(s *Server) { s.Config.AppendLimit = 100_000 })
 	c := f.login()
-	for i, odd := range []string{"", "no header at all", "a\x00b\r\n", "X: " + strings.Repeat("y", 50_000), "\xff\xfe: \x80\n\r\r\n"} {
+	for i, odd := range []string{"no header at all", "a\x00b\r\n", "X: " + strings.Repeat("y", 50_000), "\xff\xfe: \x80\n\r\r\n"} {
 		wantAll(t, c.upload("INBOX", "", odd), "APPENDUID", fmt.Sprintf(" %d]", i+1))
 		c.ok("EXAMINE INBOX")
 		wantAll(t, c.ok("FETCH * BODY[]"), fmt.Sprintf("{%d}\r\n%s", len(odd), odd))
 	}
+	c.fails("APPEND INBOX {0}", "NO") // RFC 3502 section 6.3.11
 	c.fails("APPEND Nowhere {5+}\r\nhello", "NO [TRYCREATE]")
 	c.fails("APPEND INBOX {100001}", "NO [TOOBIG]")
 	c.fails("APPEND INBOX {100001+}\r\n"+strings.Repeat("x", 100_001), "NO [TOOBIG]")

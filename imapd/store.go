@@ -65,7 +65,11 @@ func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
 	if c.view.readOnly {
 		return ok{}, errReadOnly
 	}
-	result, err := c.s.Store.StoreFlags(ctx, c.account, c.view.mailbox, uids, change.FlagChange)
+	var result storage.FlagResult
+	err = c.patiently(func() (err error) {
+		result, err = c.s.Store.StoreFlags(ctx, c.account, c.view.mailbox, uids, change.FlagChange)
+		return err
+	})
 	if err != nil {
 		return ok{}, err
 	}
@@ -262,7 +266,11 @@ func (c *conn) transfer(ctx context.Context, uid bool, f transferFunc, text stri
 	if err != nil || len(uids) == 0 {
 		return ok{text: text}, err
 	}
-	r, err := f(ctx, c.account, c.view.mailbox, uids, target)
+	var r storage.CopyResult
+	err = c.patiently(func() (err error) {
+		r, err = f(ctx, c.account, c.view.mailbox, uids, target)
+		return err
+	})
 	if err != nil {
 		return ok{}, err
 	}

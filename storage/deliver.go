@@ -181,15 +181,7 @@ func (db *DB) Append(ctx context.Context, account AccountID, mailbox MailboxID, 
 			}
 			validity, uids = b.UIDValidity, nil
 			for i, c := range contents {
-				if !b.account.fits(c.size) {
-					return ErrOverQuota
-				}
-				c.begin()
-				email, err := c.email(t, b.account)
-				if err != nil {
-					return err
-				}
-				uid, err := b.add(email, c.size, uploads[i].Flags, uploads[i].Keywords)
+				uid, err := b.upload(c, uploads[i], 0)
 				if err != nil {
 					return err
 				}
@@ -202,6 +194,53 @@ func (db *DB) Append(ctx context.Context, account AccountID, mailbox MailboxID, 
 		err = c.settle(db, err)
 	}
 	return validity, uids, err
+}
+
+// Replace puts a message into a mailbox and takes another one away, in one
+// (RFC 8508). A message that is no larger than the one that it replaces is
+// never over quota. ErrExpunged: that one is gone; otherwise see Append.
+func (db *DB) Replace(ctx context.Context, account AccountID, from MailboxID, old UID, to MailboxID, up Upload) (validity uint32, uid UID, err error) {
+	c, err := db.content(up.Message, up.Received, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = db.writer.do(ctx, func(t *tx) error {
+		dst, err := t.open(account, to)
+		if err != nil {
+			return err
+		}
+		src, err := t.open(account, from)
+		if err != nil {
+			return err
+		}
+		s, err := src.row(old)
+		if errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("message %d: %w", old, ErrExpunged)
+		}
+		if err != nil {
+			return err
+		}
+		validity = dst.UIDValidity
+		if uid, err = dst.upload(c, up, s.size); err != nil {
+			return err
+		}
+		return src.remove(s)
+	})
+	return validity, uid, c.settle(db, err)
+}
+
+// upload files a message of a client in the mailbox; credit is how many bytes
+// the function frees.
+func (b *box) upload(c *content, up Upload, credit int64) (UID, error) {
+	if c.size > credit && !b.account.fits(c.size-credit) {
+		return 0, ErrOverQuota
+	}
+	c.begin()
+	email, err := c.email(b.t, b.account)
+	if err != nil {
+		return 0, err
+	}
+	return b.add(email, c.size, up.Flags, up.Keywords)
 }
 
 // A content is the rows that a message becomes, made before the writer is

@@ -107,6 +107,7 @@ func (t *tx) sweepAccount(id AccountID) (done bool, err error) {
 		t.note(Change{Account: id, Mailbox: m, Kind: MailboxChanged, gone: true})
 	}
 	for _, q := range []string{
+		`DELETE FROM annotation WHERE account = ?`,
 		`DELETE FROM mailbox WHERE account = ?`,
 		`DELETE FROM expunged WHERE account = ?`,
 		`DELETE FROM acquaintance WHERE account = ?`,

@@ -258,6 +258,7 @@ func TestVerifyFinds(t *testing.T) {
 		"envelope":          `UPDATE email SET envelope = x'' WHERE id = (SELECT min(id) FROM email)`,
 		"idle blob":         `INSERT INTO blob (size, sha256, data) SELECT size, sha256, data FROM blob LIMIT 1`,
 		"missing blob":      `DELETE FROM blob WHERE id = (SELECT min(id) FROM blob)`,
+		"annotation":        `INSERT INTO annotation (account, mailbox, entry, value) SELECT id, 999, '/shared/x', x'00' FROM account`,
 		"alias":             `INSERT INTO address (address) VALUES ('nowhere@home.example')`,
 	} {
 		t.Run(name, func(t *testing.T) {

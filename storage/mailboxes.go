@@ -199,6 +199,9 @@ func (t *tx) dropMailbox(account AccountID, id MailboxID, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := t.exec(`DELETE FROM annotation WHERE account = ? AND mailbox = ?`, account, id); err != nil {
+		return err
+	}
 	from, to := below(name)
 	if err := t.exec(`UPDATE mailbox SET present = 0, special_use = '', keywords = '', changed = ?
 		WHERE id = ? AND (subscribed = 1 OR EXISTS

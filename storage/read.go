@@ -79,6 +79,15 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
 	return err
 }
 
+// DeletedSize is how many bytes of a mailbox have the \Deleted flag (RFC 9208
+// section 4.1.4, DELETED-STORAGE).
+func (db *DB) DeletedSize(ctx context.Context, account AccountID, mailbox MailboxID) (n int64, err error) {
+	err = db.readDB.QueryRowContext(ctx, `SELECT coalesce(sum(e.size), 0)
+		FROM message m JOIN mailbox b ON b.id = m.mailbox JOIN email e ON e.id = m.email
+		WHERE b.account = ? AND m.mailbox = ? AND m.flags & ? <> 0`, account, mailbox, Deleted).Scan(&n)
+	return n, err
+}
+
 // OpenBlob opens the bytes of a message that a row named. ErrExpunged: they are gone.
 func (db *DB) OpenBlob(ctx context.Context, id BlobID) (*Blob, error) {
 	var size int64

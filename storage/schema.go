@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1, schema2, schema3}
+var migrations = [...]string{schema1, schema2, schema3, schema4}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -262,4 +262,16 @@ CREATE TABLE explanation (
 ) STRICT;
 CREATE INDEX explanation_trace ON explanation (trace);
 CREATE INDEX explanation_message_id ON explanation (message_id);
+`
+
+// schema4 is what IMAP clients note about mailboxes (RFC 5464). A mailbox of 0
+// stands for the account itself.
+const schema4 = `
+CREATE TABLE annotation (
+	account INTEGER NOT NULL REFERENCES account(id),
+	mailbox INTEGER NOT NULL,
+	entry   TEXT NOT NULL,
+	value   BLOB NOT NULL,
+	PRIMARY KEY (account, mailbox, entry)
+) STRICT, WITHOUT ROWID;
 `

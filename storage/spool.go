@@ -25,6 +25,7 @@ type Spool struct {
 	buf     []byte
 	size    int64
 	w       *frameWriter // nil while all is in memory
+	onDisk  bool
 	err     error
 }
 
@@ -69,6 +70,9 @@ func (s *Spool) flush() error {
 	return diskError(err)
 }
 
+// OnDisk puts the message into a file however small it is, for who has many.
+func (s *Spool) OnDisk() { s.onDisk = true }
+
 // Discard forgets the message.
 func (s *Spool) Discard() {
 	if s.w != nil {
@@ -91,7 +95,7 @@ func (s *Spool) Finish(prefix []byte) (*Spooled, error) {
 		return nil, err
 	}
 	m := &Spooled{db: s.db, Size: s.size + int64(len(prefix)), Message: s.builder.Finish(prefix)}
-	if s.w == nil {
+	if s.w == nil && !s.onDisk {
 		m.memory = s.buf
 		if len(prefix) > 0 {
 			m.memory = append(append(make([]byte, 0, m.Size), prefix...), s.buf...)
@@ -101,6 +105,7 @@ func (s *Spool) Finish(prefix []byte) (*Spooled, error) {
 		return m, nil
 	}
 	err := s.flush()
+	s.buf = nil
 	if err == nil && len(prefix) > 0 {
 		s.buf = append(s.buf, prefix...)
 		err = s.flush()
@@ -145,6 +150,23 @@ func (s *Spooled) Close() error {
 	}
 	return err
 }
+
+// Memory is about how many octets of memory the message takes: its own, unless
+// they are in a file, its headers and its parts.
+func (s *Spooled) Memory() int64 {
+	var headers, parts int64
+	s.Message.Root.Walk(func(p *message.Part) bool {
+		headers += p.BodyOffset - p.Offset
+		parts += partMemory
+		return true
+	})
+	return int64(len(s.memory)) + min(headers, maxHeaders) + parts
+}
+
+const (
+	partMemory = 512     // octets that a part takes beside its header
+	maxHeaders = 1 << 20 // octets that internal/message keeps of all headers together
+)
 
 // row returns the bytes as they stand in a row; ok is false for what belongs
 // in a file.

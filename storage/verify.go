@@ -20,6 +20,7 @@ func (p Problem) String() string { return p.Where + ": " + p.What }
 type Verified struct {
 	Accounts, Mailboxes, Messages, Blobs int64
 	Bytes                                int64 // of messages, each blob once
+	Annotations                          int64
 }
 
 // invariants are queries that find rows which break a promise: each yields
@@ -70,6 +71,8 @@ var invariants = []string{
 	`SELECT 'queued recipient ' || r.id, 'counts ' || r.attempts || ' attempts and has ' || count(a.number) || ' up to number ' || coalesce(max(a.number), 0)
 		FROM queue_recipient r LEFT JOIN queue_attempt a ON a.recipient = r.id GROUP BY r.id
 		HAVING count(a.number) <> r.attempts OR coalesce(max(a.number), 0) <> r.attempts`,
+	`SELECT 'annotation ' || n.mailbox || n.entry, 'is of a mailbox that does not exist' FROM annotation n WHERE n.mailbox <> 0
+		AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.id = n.mailbox AND b.account = n.account AND b.present = 1)`,
 	`SELECT 'address ' || d.address, 'leads nowhere' FROM address d WHERE d.account IS NULL
 		AND NOT EXISTS (SELECT 1 FROM alias_target t WHERE t.address = d.address)`,
 }
@@ -199,7 +202,8 @@ func (v *verifier) blobs(ctx context.Context) error {
 
 func (v *verifier) counts(ctx context.Context) error {
 	return v.t.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM account WHERE removed = 0), (SELECT count(*) FROM mailbox WHERE present = 1),
-		(SELECT count(*) FROM message)`).Scan(&v.seen.Accounts, &v.seen.Mailboxes, &v.seen.Messages)
+		(SELECT count(*) FROM message), (SELECT count(*) FROM annotation)`).
+		Scan(&v.seen.Accounts, &v.seen.Mailboxes, &v.seen.Messages, &v.seen.Annotations)
 }
 
 // indexes compares the pictures in memory with the rows.

@@ -42,6 +42,9 @@ func TestOddMessages(t *testing.T) {
 			}
 			in.data(m)
 		default:
+			if m == "" { // which cancels an APPEND (RFC 3502 section 6.3.11)
+				m = "\r\n"
+			}
 			c.ok(fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(m), m))
 		}
 		want = append(want, m)

@@ -362,6 +362,20 @@ func (d *Decoder) List(item func() error) error {
 	}
 }
 
+// ListFollows reports whether a space and a list in parentheses come next, and
+// consumes the space then.
+func (d *Decoder) ListFollows() (bool, error) {
+	next, err := d.Peek()
+	if err != nil || next != ' ' {
+		return false, err
+	}
+	if next, err = d.peekAt(1); err != nil || next != '(' {
+		return false, err
+	}
+	d.advance(1)
+	return true, nil
+}
+
 // NumSet reads a sequence set (RFC 9051 section 9, sequence-set), of at most
 // MaxRanges ranges.
 func (d *Decoder) NumSet() (NumSet, error) {
