@@ -56,13 +56,18 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// A tap gives what it has, and errTap where others would wait for more.
-type tap struct{ has []byte }
+// A tap gives what it has, and errTap where others would wait for more: then
+// idle is called.
+type tap struct {
+	has  []byte
+	idle func()
+}
 
 var errTap = errors.New("it would wait")
 
 func (s *tap) Read(p []byte) (int, error) {
 	if len(s.has) == 0 {
+		s.idle()
 		return 0, errTap
 	}
 	n := copy(p, s.has)
@@ -124,6 +129,11 @@ func TestInflateNeverWaits(t *testing.T) {
 		s := &tap{}
 		d := &inflater{src: s}
 		var got []byte
+		s.idle = func() { // the window holds all that is decoded
+			if len(d.window) > len(got) {
+				t.Errorf("%s: it waits with %q in hand", name, d.window[len(got):])
+			}
+		}
 		buf := make([]byte, 3)
 		for _, c := range w.out {
 			s.has = []byte{c}

@@ -256,6 +256,9 @@ func TestViewsEqualTruth(t *testing.T) {
 		if enabled != "" {
 			c.ok("ENABLE " + enabled)
 		}
+		if enabled == "QRESYNC" {
+			c.compress(false)
+		}
 		sessions = append(sessions, &mirror{client: c, enabled: enabled})
 	}
 	box := 0
@@ -295,7 +298,7 @@ func step(t *rapid.T, s *mirror) {
 	pick := func() string { return strconv.Itoa(rapid.IntRange(1, n).Draw(t, "message")) }
 	flags := rapid.SampledFrom([]string{`(\Deleted)`, `(\Seen blue)`, `(\Flagged)`, `()`}).Draw(t, "flags")
 	op := rapid.SampledFrom([]string{"", "+", "-"}).Draw(t, "op")
-	kind := rapid.IntRange(0, 13).Draw(t, "kind")
+	kind := rapid.IntRange(0, 15).Draw(t, "kind")
 	switch {
 	case n == 0 || kind <= 1:
 		s.run(t, "APPEND "+s.box+" {2+}\r\nhi", false)
@@ -326,6 +329,10 @@ func step(t *rapid.T, s *mirror) {
 	case kind == 12:
 		s.run(t, "SEARCH RETURN (SAVE) "+pick(), true)
 		s.run(t, "STORE $ "+op+"FLAGS "+flags, true)
+	case kind == 13:
+		s.run(t, "REPLACE "+pick()+" "+s.box+" (\\Draft) {2+}\r\nho", false)
+	case kind == 14:
+		s.run(t, "APPEND "+s.box+" (\\Seen) {2+}\r\nhi (blue) {2+}\r\nho", false)
 	default:
 		s.run(t, "UID FETCH 1:* (FLAGS)", false)
 	}

@@ -43,3 +43,34 @@ func TestReplace(t *testing.T) {
 		t.Errorf("Drafts has %v", got)
 	}
 }
+
+// TestOnDisk: a small message that waited in a file is stored as that.
+func TestOnDisk(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "ann")
+	inbox := named(t, db, a, "INBOX")
+	var list []Upload
+	for _, s := range []string{letter(1), letter(2)} {
+		sp := db.NewSpool()
+		sp.OnDisk()
+		if _, err := sp.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := sp.Finish(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if m.Memory() > 2<<10 {
+			t.Errorf("it takes %d octets of memory", m.Memory())
+		}
+		list = append(list, Upload{Message: m, Received: time.Now()})
+	}
+	_, uids, err := db.Append(ctx, a, inbox.ID, list)
+	if err != nil || len(uids) != 2 {
+		t.Fatal(uids, err)
+	}
+	if got := text(t, db, a, inbox.ID, 2); got != letter(2) {
+		t.Errorf("came back as %q", got)
+	}
+}
