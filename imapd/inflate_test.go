@@ -155,6 +155,32 @@ func TestInflateNeverWaits(t *testing.T) {
 	}
 }
 
+// TestInflateZlib: three commands as zlib packs them, each behind a flush of one
+// of its kinds, are all there when the last octet is.
+func TestInflateZlib(t *testing.T) {
+	for name, in := range map[string]string{
+		"partial": "4a345070730d71f65030b4d252d008f5745170f371740f5670f50b73f5f10f70d5e4e50208a04443824a000228d188a0128000",
+		"sync":    "4a345070730d71f65030b4d252d008f5745170f371740f5670f50b73f5f10f70d5e4e502000000ffff4a3424a804000000ffff4a3422a804000000ffff",
+		"full": "4a345070730d71f65030b4d252d008f5745170f371740f5670f50b73f5f10f70d5e4e502000000ffff4a345470730d71f65030b4d252d008f574" +
+			"5170f371740f5670f50b73f5f10f70d5e4e502000000ffff4a345270730d71f65030b4d252d008f5745170f371740f5670f50b73f5f10f70d5e4e502000000ffff",
+	} {
+		raw, err := hex.DecodeString(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range []bool{false, true} {
+			var src io.Reader = &tap{has: raw, idle: func() {}}
+			if one {
+				src = iotest.OneByteReader(src)
+			}
+			got, err := io.ReadAll(&inflater{src: src})
+			if want := "a0 FETCH 1:* (UID FLAGS ENVELOPE)\r\na1 FETCH 1:* (UID FLAGS ENVELOPE)\r\na2 FETCH 1:* (UID FLAGS ENVELOPE)\r\n"; string(got) != want || err != errTap {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+		}
+	}
+}
+
 // TestInflateBomb: a stream that unpacks to a gigabyte gives as much as is
 // asked for, from a window of 32 KiB; blocks of nothing end it.
 func TestInflateBomb(t *testing.T) {
