@@ -31,7 +31,7 @@ func (c *conn) capabilities() string {
 		}
 		return strings.Join(caps, " ")
 	}
-	caps = append(caps, "CONDSTORE", "QRESYNC", "ESEARCH", "SEARCHRES", "LIST-EXTENDED", "LIST-STATUS", "UTF8=ACCEPT")
+	caps = append(caps, "CONDSTORE", "QRESYNC", "ESEARCH", "SEARCHRES", "LIST-EXTENDED", "LIST-METADATA", "LIST-STATUS", "UTF8=ACCEPT")
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
 	caps = append(caps, "BINARY", "COMPRESS=DEFLATE", "INPROGRESS", "METADATA", "MULTIAPPEND", "OBJECTID", "SAVEDATE", "PREVIEW", "QUOTA", "QUOTA=RES-STORAGE", "REPLACE", "UNAUTHENTICATE", "WITHIN")

@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
@@ -43,7 +44,8 @@ type listing struct {
 	extended bool // any option, or several patterns (RFC 5258 section 3)
 	selects  listOption
 	returns  listOption
-	status   []string // the items of STATUS that are told (RFC 5819)
+	status   []string       // the items of STATUS that are told (RFC 5819)
+	metadata *metadataQuery // the annotations that are told (RFC 9590); nil: none
 	patterns []string
 
 	parents map[string]bool // names with an existing mailbox below them
@@ -154,6 +156,13 @@ func (c *conn) listReturn(l *listing) error {
 			l.status, err = c.statusItems()
 			return err
 		}
+		if word == "METADATA" {
+			if err := c.dec.SP(); err != nil {
+				return err
+			}
+			l.metadata = &metadataQuery{maxSize: math.MaxUint64}
+			return c.queryList(l.metadata)
+		}
 		if returnOptions[word] == 0 {
 			return bad("unknown return option " + word)
 		}
@@ -199,20 +208,29 @@ func (l *listing) selected(m storage.Mailbox) bool {
 // listOne sends what was asked for of one mailbox.
 func (c *conn) listOne(ctx context.Context, l *listing, m storage.Mailbox) error {
 	var values []int64
+	var notes []storage.Annotation
 	var err error
-	status := l.status != nil && m.Exists && l.selected(m)
-	if status {
+	more := m.Exists && l.selected(m)
+	if more && l.status != nil {
 		values, err = c.statusValues(ctx, m, l.status)
-		if errors.Is(err, storage.ErrNonexistent) { // it went meanwhile (RFC 5819 section 2)
-			status, err = false, nil
+	}
+	if more && l.metadata != nil && err == nil {
+		if notes, err = c.s.Store.Annotations(ctx, c.account, m.ID); err == nil {
+			notes, _ = l.metadata.choose(notes)
 		}
+	}
+	if errors.Is(err, storage.ErrNonexistent) { // it went meanwhile (RFC 5819 section 2)
+		more, err = false, nil
 	}
 	if err != nil {
 		return err
 	}
 	c.listLine("LIST", l.attributes(m), m.Name, l.childInfo(m))
-	if status {
+	if more && l.status != nil {
 		c.tellStatus(m, l.status, values)
+	}
+	if more {
+		c.tellMetadata(m.Name, notes)
 	}
 	return nil
 }
