@@ -47,7 +47,6 @@ func benchSend(b *testing.B, crowds []crowd) {
 	if os.Geteuid() != 0 {
 		b.Skip("SKIPPED: hosts on port 25 need root")
 	}
-	s := newSite(b)
 	sinks := map[string]*sink{"good": newSink(b, "127.77.0.1:25"), "dead": newSink(b, "127.77.0.2:25"), "slow": newSink(b, "127.77.0.3:25")}
 	sinks["dead"].temper = func(string) (mood, time.Duration) { return mute, 0 }
 	sinks["slow"].temper = func(string) (mood, time.Duration) { return fine, 5 * time.Second }
@@ -56,7 +55,8 @@ func benchSend(b *testing.B, crowds []crowd) {
 		sinks[kind].run(b)
 		zone += fmt.Sprintf("*.%s.example. MX 10 mx.%[1]s.example.\nmx.%[1]s.example. A 127.77.0.%d\n", kind, n+1)
 	}
-	s.amend("[mta]\n", fmt.Sprintf("[dns]\nservers = [%q]\n[mta]\nprivate_destinations = true\n", dnstest.New(b, "127.0.0.1:0", zone).Addr))
+	s := (&site{t: b, domain: "home.example", dns: dnstest.New(b, "127.0.0.1:0", zone).Addr}).configure()
+	s.set("mta", "private_destinations = true")
 	s.fill(crowds)
 
 	began := time.Now()

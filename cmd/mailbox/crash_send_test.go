@@ -105,7 +105,6 @@ const everyForwarded = 8
 
 func newPost(t *testing.T, seed uint64, messages int64) *post {
 	p := &post{site: newSite(t)}
-	routes := ""
 	for n := range postSinks {
 		k := newSink(t, "127.0.0.1:0")
 		k.keep, k.temper = true, p.temper(rand.New(rand.NewPCG(seed, uint64(1000+n))))
@@ -114,11 +113,10 @@ func newPost(t *testing.T, seed uint64, messages int64) *post {
 		if n == postSinks-1 {
 			domain = "client.example"
 		}
-		routes += fmt.Sprintf("[[mta.routes]]\ndomains = [%q]\nhost = %q\ntls = \"none\"\n", domain, k.Addr())
+		p.set("[mta.routes]", fmt.Sprintf("domains = [%q]\nhost = %q\ntls = \"none\"", domain, k.Addr()))
 	}
-	p.amend("[mta]\n", "[mta]\nretry = [\"1s\"]\ndelay_notice = \"0s\"\ntimeout = \"5s\"\n")
-	p.amend("[msa]\n", "[msa]\nplaintext_login = true\nrecipients_per_day = 0\n")
-	p.amend("[admin]\n", routes+"[admin]\n")
+	p.set("mta", "retry = [\"1s\"]\ndelay_notice = \"0s\"\ntimeout = \"5s\"")
+	p.set("msa", "plaintext_login = true\nrecipients_per_day = 0")
 	p.store(func(db *storage.DB) {
 		for n := int64(everyForwarded); n <= messages; n += everyForwarded {
 			if err := db.AddAlias(context.Background(), storage.Alias{Address: fmt.Sprintf("fwd-%d@home.example", n), Targets: forwarded(n)}); err != nil {
@@ -127,18 +125,6 @@ func newPost(t *testing.T, seed uint64, messages int64) *post {
 		}
 	})
 	return p
-}
-
-// amend changes the configuration.
-func (s *site) amend(old, text string) {
-	s.t.Helper()
-	have, err := os.ReadFile(s.config)
-	if err == nil {
-		err = os.WriteFile(s.config, []byte(strings.Replace(string(have), old, text, 1)), 0o600)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // temper makes a host fail at every stage, and be slow, now and then.
