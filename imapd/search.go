@@ -1,8 +1,10 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,7 +130,7 @@ type candidate struct {
 // batches, and only for messages that the index does not decide.
 func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	var found []hit
-	var open []*candidate // undecided, in order, with their places in found held by seq
+	var open []*candidate // undecided
 	want := storage.Columns(0)
 	if k.needs() >= inEnvelope {
 		want |= storage.WantEnvelope
@@ -140,6 +142,7 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	if want != 0 {
 		batch = maxRows / 5
 	}
+	c.askIndex(ctx, k)
 	var failed error
 	v := c.view
 	decide := func() bool {
@@ -147,24 +150,26 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 		open = open[:0]
 		return failed == nil
 	}
-	// Decided ones wait in line with the undecided ones, so that the answer is ascending.
+	m, ghosts := &candidate{view: v}, v.ghosts
 	v.cur.All(func(pos int, e storage.Entry) bool {
-		m := &candidate{Entry: e, view: v, seq: v.seq(e.UID)}
+		for len(ghosts) > 0 && ghosts[0] < e.UID {
+			ghosts = ghosts[1:]
+		}
+		m.Entry, m.seq = e, uint32(pos+1+len(v.ghosts)-len(ghosts))
 		switch k.judge(m, inIndex) {
 		case is:
-			if len(open) == 0 {
-				found = append(found, hit{m.UID, m.seq, m.ModSeq})
-				return true
-			}
-			open = append(open, m)
+			found = append(found, hit{m.UID, m.seq, m.ModSeq})
 		case unknown:
 			open = append(open, m)
+			m = &candidate{view: v}
 		}
 		return len(open) < batch || decide()
 	})
 	if failed == nil && len(open) > 0 {
 		decide()
 	}
+	// What was decided at once stands before what had to be read.
+	slices.SortFunc(found, func(a, b hit) int { return cmp.Compare(a.uid, b.uid) })
 	return found, failed
 }
 
@@ -231,11 +236,11 @@ func (m *candidate) headerHas(name, want string) bool {
 			if f.Name != "" {
 				text = f.Name + ": " + message.DecodeWords(f.Value())
 			}
-			if strings.Contains(foldText(text), want) {
+			if strings.Contains(message.Fold(text), want) {
 				return true
 			}
 		case strings.EqualFold(f.Name, name):
-			if strings.Contains(foldText(message.DecodeWords(f.Value())), want) {
+			if strings.Contains(message.Fold(message.DecodeWords(f.Value())), want) {
 				return true
 			}
 		}
@@ -251,7 +256,7 @@ func (m *candidate) bodyHas(want string) bool {
 	}
 	found, tail := false, ""
 	err := message.Text(m.blob, m.root, func(piece []byte) bool {
-		text := tail + foldText(string(piece))
+		text := tail + message.Fold(string(piece))
 		found = strings.Contains(text, want)
 		tail = text[max(0, len(text)-len(want)+1):]
 		return !found
@@ -261,9 +266,6 @@ func (m *candidate) bodyHas(want string) bool {
 	}
 	return found
 }
-
-// foldText makes texts equal that differ in case only.
-func foldText(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
 // sentDate reads the date of an ENVELOPE, its first string.
 func sentDate(envelope []byte) (time.Time, bool) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mailbox/imapd/wire"
+	"mailbox/internal/message"
 	"mailbox/storage"
 )
 
@@ -341,8 +342,13 @@ func (p *searchParser) header(name string) (key, error) {
 	if err == nil {
 		err = p.countText()
 	}
-	want = foldText(want)
-	return leaf{inMessage, func(m *candidate) bool { return m.headerHas(name, want) }}, err
+	query := storage.TextQuery{Field: name, Text: want}
+	want = message.Fold(want)
+	k := leaf{inMessage, func(m *candidate) bool { return m.headerHas(name, want) }}
+	if name == "" { // any field, for which there is no query
+		return k, err
+	}
+	return &textKey{leaf: k, query: query}, err
 }
 
 func (p *searchParser) text(header bool) (key, error) {
@@ -350,8 +356,9 @@ func (p *searchParser) text(header bool) (key, error) {
 	if err == nil {
 		err = p.countText()
 	}
-	want = foldText(want)
-	return leaf{inMessage, func(m *candidate) bool {
+	query := storage.TextQuery{Header: header, Text: want}
+	want = message.Fold(want)
+	return &textKey{leaf: leaf{inMessage, func(m *candidate) bool {
 		return header && m.headerHas("", want) || m.bodyHas(want)
-	}}, err
+	}}, query: query}, err
 }
