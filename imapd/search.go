@@ -6,9 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
-	"mailbox/imapd/wire"
 	"mailbox/internal/message"
 	"mailbox/storage"
 )
@@ -19,7 +17,6 @@ type level uint8
 const (
 	inIndex level = iota
 	inRow
-	inEnvelope
 	inMessage
 )
 
@@ -132,9 +129,6 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	var found []hit
 	var open []*candidate // undecided
 	want := storage.Columns(0)
-	if k.needs() >= inEnvelope {
-		want |= storage.WantEnvelope
-	}
 	if k.needs() == inMessage {
 		want |= storage.WantParts
 	}
@@ -142,8 +136,10 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	if want != 0 {
 		batch = maxRows / 5
 	}
-	c.askIndex(ctx, k)
-	var failed error
+	failed := c.readColumns(ctx, c.askIndex(ctx, k, nil))
+	if failed != nil {
+		return nil, failed
+	}
 	v := c.view
 	decide := func() bool {
 		failed = c.decide(ctx, k, want, open, func(m *candidate) { found = append(found, hit{m.UID, m.seq, m.ModSeq}) })
@@ -192,7 +188,7 @@ func (c *conn) decide(ctx context.Context, k key, want storage.Columns, open []*
 		}
 		m.row = &rows[0]
 		c.progress(m.seq, c.view.len())
-		v := k.judge(m, inEnvelope)
+		v := k.judge(m, inRow)
 		if v == unknown {
 			v = c.readAndJudge(ctx, k, m)
 		}
@@ -265,23 +261,4 @@ func (m *candidate) bodyHas(want string) bool {
 		m.err = err
 	}
 	return found
-}
-
-// sentDate reads the date of an ENVELOPE, its first string.
-func sentDate(envelope []byte) (time.Time, bool) {
-	if len(envelope) < 2 || envelope[0] != '(' {
-		return time.Time{}, false
-	}
-	var buffers wire.Buffers
-	d := wire.NewDecoder(strings.NewReader(string(envelope[1:])+"\r\n"), &buffers)
-	d.OnLiteral = func(int64, bool, bool) error { return nil }
-	d.UTF8 = true
-	if d.Wait() != nil {
-		return time.Time{}, false
-	}
-	date, present, err := d.NString()
-	if err != nil || !present {
-		return time.Time{}, false
-	}
-	return message.ParseDate(date)
 }

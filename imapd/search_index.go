@@ -24,19 +24,22 @@ func (k *textKey) judge(m *candidate, at level) verdict {
 	return isNot
 }
 
-// askIndex asks the search index what it knows of the keys.
-func (c *conn) askIndex(ctx context.Context, k key) {
+// askIndex asks the search index what it knows of the keys, and adds to columns
+// those that are decided by sort keys.
+func (c *conn) askIndex(ctx context.Context, k key, columns []*columnKey) []*columnKey {
 	switch k := k.(type) {
 	case and:
 		for _, part := range k {
-			c.askIndex(ctx, part)
+			columns = c.askIndex(ctx, part, columns)
 		}
 	case or:
-		c.askIndex(ctx, k[0])
-		c.askIndex(ctx, k[1])
+		columns = c.askIndex(ctx, k[1], c.askIndex(ctx, k[0], columns))
 	case not:
-		c.askIndex(ctx, k[0])
+		columns = c.askIndex(ctx, k[0], columns)
 	case *textKey:
 		k.hits = c.s.Store.SearchText(ctx, c.account, k.query)
+	case *columnKey:
+		columns = append(columns, k)
 	}
+	return columns
 }

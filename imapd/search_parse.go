@@ -277,11 +277,11 @@ func (p *searchParser) keyword(negated bool) (key, error) {
 
 func (p *searchParser) size(larger bool) (key, error) {
 	n, err := p.dec.Number64()
-	return leaf{inRow, func(m *candidate) bool {
+	return &columnKey{want: storage.KeySize, test: func(e *storage.EmailKey) bool {
 		if larger {
-			return m.row.Size > int64(n)
+			return e.Size > int64(n)
 		}
-		return m.row.Size < int64(n)
+		return e.Size < int64(n)
 	}}, err
 }
 
@@ -291,33 +291,24 @@ func (p *searchParser) date(word string) (key, error) {
 	if err != nil {
 		return nil, err
 	}
-	relation, sent := strings.CutPrefix(word, "SENT")
-	relation, saved := strings.CutPrefix(relation, "SAVED")
-	level := inRow
-	if sent {
-		level = inEnvelope
+	switch relation, of := cutDate(word); of {
+	case "SENT":
+		return sentKey(relation, want), nil
+	case "SAVED": // RFC 8514 section 4.3
+		return leaf{inRow, func(m *candidate) bool { return compareDays(relation, dayOf(m.row.Saved), want) }}, nil
+	default:
+		return receivedKey(relation, want), nil
 	}
-	return leaf{level, func(m *candidate) bool {
-		t, known := m.row.Received, true
-		switch {
-		case sent:
-			t, known = sentDate(m.row.Envelope)
-		case saved:
-			t = m.row.Saved // RFC 8514 section 4.3
+}
+
+// cutDate tells which date of a message a key is about.
+func cutDate(word string) (relation, of string) {
+	for _, of := range []string{"SENT", "SAVED"} {
+		if relation, found := strings.CutPrefix(word, of); found {
+			return relation, of
 		}
-		if !known {
-			return false
-		}
-		y, mon, d := t.Date()
-		day := time.Date(y, mon, d, 0, 0, 0, 0, time.UTC)
-		switch relation {
-		case "BEFORE":
-			return day.Before(want)
-		case "ON":
-			return day.Equal(want)
-		}
-		return !day.Before(want)
-	}}, nil
+	}
+	return word, ""
 }
 
 // within reads an interval in seconds up to now (RFC 5032 section 3).

@@ -166,15 +166,17 @@ func BenchmarkIndexing(b *testing.B) {
 		defer s.db.Close()
 		known := map[string]bool{}
 		t, _ := s.db.BeginTx(ctx, nil)
+		w := newSearchWriter(ctx, t, known)
 		b.ResetTimer()
 		for i := 0; b.Loop(); i++ {
 			if i%searchBatch == 0 {
 				t.Commit()
 				t, _ = s.db.BeginTx(ctx, nil)
+				w = newSearchWriter(ctx, t, known)
 			}
 			e := texts[i%len(texts)]
 			e.id = EmailID(i + 1)
-			if err := newSearchWriter(ctx, t, known).add(e); err != nil {
+			if err := w.add(e); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -69,6 +69,14 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 // maxHeader is how much of a header is looked at, as by internal/message.
 const maxHeader = 1 << 20
 
+func readHeader(blob *Blob, root *message.Part) (message.Header, error) {
+	raw := make([]byte, min(root.BodyOffset-root.Offset, maxHeader))
+	if _, err := blob.ReadAt(raw, root.Offset); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	return message.ParseHeader(raw), nil
+}
+
 // text decodes a message, and tells whether its body has more than maxText.
 func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, texts map[string]string) (more bool, err error) {
 	blob, err := s.db.OpenBlob(ctx, id)
@@ -76,12 +84,12 @@ func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, t
 		return false, err
 	}
 	defer blob.Close()
-	raw := make([]byte, min(root.BodyOffset-root.Offset, maxHeader))
-	if _, err := blob.ReadAt(raw, root.Offset); err != nil && err != io.EOF {
-		return false, fmt.Errorf("read header: %w", err)
+	header, err := readHeader(blob, root)
+	if err != nil {
+		return false, err
 	}
 	var h, b strings.Builder
-	for _, f := range message.ParseHeader(raw) {
+	for _, f := range header {
 		value := message.DecodeWords(f.Value())
 		if name := strings.ToLower(f.Name); slices.Contains(searchFields, name) {
 			texts[name] += value + "\n"
