@@ -159,7 +159,7 @@ func (c *conn) inOrder(ctx context.Context, found []hit, by order) error {
 	for i, m := range found {
 		list[i] = sorted{m, &keys[i]}
 	}
-	slices.SortStableFunc(list, func(a, b sorted) int { return by.compare(a.key, b.key) })
+	slices.SortFunc(list, func(a, b sorted) int { return cmp.Or(by.compare(a.key, b.key), cmp.Compare(a.uid, b.uid)) })
 	for i, m := range list {
 		found[i] = m.hit
 	}
