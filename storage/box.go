@@ -202,7 +202,8 @@ func (b *box) remove(s stored) error {
 // where nothing else names that.
 func (t *tx) dropEmail(a *touched, id EmailID) error {
 	var blob BlobID
-	err := t.queryRow(`SELECT blob FROM email WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?)`, id, id).Scan(&blob)
+	var thread EmailID
+	err := t.queryRow(`SELECT blob, thread FROM email WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?)`, id, id).Scan(&blob, &thread)
 	if err == ErrNotFound {
 		return nil
 	}
@@ -216,6 +217,9 @@ func (t *tx) dropEmail(a *touched, id EmailID) error {
 		return err
 	}
 	t.emails = append(t.emails, id)
+	if err := t.endThread(thread); err != nil {
+		return err
+	}
 	return t.dropBlob(blob)
 }
 

@@ -322,10 +322,14 @@ func (c *content) email(t *tx, a *touched) (EmailID, error) {
 		return 0, err
 	}
 	id := a.nextEmail()
+	thread, err := t.threadOf(a.id, id, threadIDs(c.keys))
+	if err != nil {
+		return 0, err
+	}
 	_, zone := c.received.Zone()
-	err := t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
+	err = t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, c.blob, c.size, c.received.Unix(), zone, id, c.envelope, c.bodystructure, c.parts, c.preview)
+		id, c.blob, c.size, c.received.Unix(), zone, thread, c.envelope, c.bodystructure, c.parts, c.preview)
 	if err == nil {
 		err = t.addKeys(id, c.received, c.size, c.keys)
 	}

@@ -88,6 +88,18 @@ func (t *tx) addKeys(email EmailID, received time.Time, size int64, k message.Ke
 		email, sent.Unix(), day, received.Unix(), size, id, refs, k.Reply, k.Subject, k.From, k.To, k.Cc)
 }
 
+// threadIDs are the Message-IDs that put an email into a thread.
+func threadIDs(k message.Keys) []int64 {
+	var ids []int64
+	if k.ID != "" {
+		ids = append(ids, hashID(k.ID))
+	}
+	for _, r := range k.References {
+		ids = append(ids, hashID(r))
+	}
+	return ids
+}
+
 func floorDay(seconds int64) int64 {
 	day := seconds / 86400
 	if seconds%86400 < 0 {
@@ -171,8 +183,8 @@ func (k *EmailKey) columns(want KeyColumns) (names string, to []any) {
 	return names, to
 }
 
-// fillKeys gives their keys to the emails of an earlier version of the store,
-// once.
+// fillKeys gives their keys and threads to the emails of an earlier version of
+// the store, once.
 func (db *DB) fillKeys(ctx context.Context) error {
 	type row struct {
 		id             EmailID
@@ -204,6 +216,13 @@ func (db *DB) fillKeys(ctx context.Context) error {
 			for _, r := range list {
 				received := time.Unix(r.received, 0).In(time.FixedZone("", int(r.zone)))
 				if err := t.addKeys(r.id, received, r.size, r.keys); err != nil {
+					return err
+				}
+				thread, err := t.threadOf(r.id.Account(), r.id, threadIDs(r.keys))
+				if err == nil {
+					err = t.exec(`UPDATE email SET thread = ? WHERE id = ?`, thread, r.id)
+				}
+				if err != nil {
 					return err
 				}
 			}

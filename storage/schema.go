@@ -300,4 +300,14 @@ CREATE TABLE email_key (
 	receiver TEXT NOT NULL,
 	copied   TEXT NOT NULL
 ) STRICT;
+
+-- The thread (email.thread) of a Message-ID that an email has or refers to.
+CREATE TABLE thread_id (
+	account INTEGER NOT NULL,
+	id      INTEGER NOT NULL,
+	thread  INTEGER NOT NULL,
+	PRIMARY KEY (account, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX thread_id_thread ON thread_id (thread);
+CREATE INDEX email_thread ON email (thread);
 `

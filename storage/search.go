@@ -57,7 +57,7 @@ func textTables() string {
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 100     // emails of one transaction
+	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxText     = 8 << 20 // octets of an email that are indexed
 )

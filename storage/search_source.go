@@ -27,7 +27,8 @@ func (s searchSource) accounts(ctx context.Context) ([]AccountID, error) {
 	return collect(rows, err, func(scan func(...any) error) (id AccountID, err error) { return id, scan(&id) })
 }
 
-// texts returns the next n emails of an account behind the given one. An email
+// texts returns up to n next emails of an account behind the given one, fewer
+// where their text is over maxText. An email
 // that cannot be read is unfinished.
 func (s searchSource) texts(ctx context.Context, account AccountID, after EmailID, n int) ([]emailText, error) {
 	type row struct {
@@ -45,7 +46,11 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 		return nil, err
 	}
 	texts := make([]emailText, 0, len(list))
+	size := 0
 	for _, r := range list {
+		if size > maxText {
+			break
+		}
 		e := emailText{id: r.id, texts: map[string]string{}}
 		for _, kind := range textKinds() {
 			e.texts[kind] = ""
@@ -62,6 +67,7 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 			s.db.log.Error("email cannot be indexed; run mailbox verify", "email", r.id, "err", err)
 		}
 		texts = append(texts, e)
+		size += len(e.texts[inHeader]) + len(e.texts[inBody])
 	}
 	return texts, nil
 }
