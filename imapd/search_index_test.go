@@ -29,7 +29,7 @@ func (f *fixture) asSession(t testing.TB) *conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &conn{s: f.server, account: f.account, view: &view{mailbox: m.ID, cur: x}}
+	return &conn{s: f.server, account: f.account, view: &view{mailbox: m.ID, cur: x}, told: time.Now().Add(time.Hour)}
 }
 
 // keysOf parses the arguments of a SEARCH.
