@@ -34,7 +34,7 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 	var sources strings.Builder
-	for _, dir := range []string{".", "wire", "../internal/login", "../cmd/mailbox"} {
+	for _, dir := range []string{".", "wire", "../internal/login", "../internal/message", "../storage", "../cmd/mailbox"} {
 		files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		for _, f := range files {
 			b, err := os.ReadFile(f)

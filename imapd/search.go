@@ -1,12 +1,12 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
-	"time"
 
-	"mailbox/imapd/wire"
 	"mailbox/internal/message"
 	"mailbox/storage"
 )
@@ -17,7 +17,6 @@ type level uint8
 const (
 	inIndex level = iota
 	inRow
-	inEnvelope
 	inMessage
 )
 
@@ -128,11 +127,8 @@ type candidate struct {
 // batches, and only for messages that the index does not decide.
 func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	var found []hit
-	var open []*candidate // undecided, in order, with their places in found held by seq
+	var open []*candidate // undecided
 	want := storage.Columns(0)
-	if k.needs() >= inEnvelope {
-		want |= storage.WantEnvelope
-	}
 	if k.needs() == inMessage {
 		want |= storage.WantParts
 	}
@@ -140,31 +136,36 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 	if want != 0 {
 		batch = maxRows / 5
 	}
-	var failed error
+	failed := c.readColumns(ctx, c.askIndex(ctx, k, nil))
+	if failed != nil {
+		return nil, failed
+	}
 	v := c.view
 	decide := func() bool {
 		failed = c.decide(ctx, k, want, open, func(m *candidate) { found = append(found, hit{m.UID, m.seq, m.ModSeq}) })
 		open = open[:0]
 		return failed == nil
 	}
-	// Decided ones wait in line with the undecided ones, so that the answer is ascending.
+	m, ghosts := &candidate{view: v}, v.ghosts
 	v.cur.All(func(pos int, e storage.Entry) bool {
-		m := &candidate{Entry: e, view: v, seq: v.seq(e.UID)}
+		for len(ghosts) > 0 && ghosts[0] < e.UID {
+			ghosts = ghosts[1:]
+		}
+		m.Entry, m.seq = e, uint32(pos+1+len(v.ghosts)-len(ghosts))
 		switch k.judge(m, inIndex) {
 		case is:
-			if len(open) == 0 {
-				found = append(found, hit{m.UID, m.seq, m.ModSeq})
-				return true
-			}
-			open = append(open, m)
+			found = append(found, hit{m.UID, m.seq, m.ModSeq})
 		case unknown:
 			open = append(open, m)
+			m = &candidate{view: v}
 		}
 		return len(open) < batch || decide()
 	})
 	if failed == nil && len(open) > 0 {
 		decide()
 	}
+	// What was decided at once stands before what had to be read.
+	slices.SortFunc(found, func(a, b hit) int { return cmp.Compare(a.uid, b.uid) })
 	return found, failed
 }
 
@@ -187,7 +188,7 @@ func (c *conn) decide(ctx context.Context, k key, want storage.Columns, open []*
 		}
 		m.row = &rows[0]
 		c.progress(m.seq, c.view.len())
-		v := k.judge(m, inEnvelope)
+		v := k.judge(m, inRow)
 		if v == unknown {
 			v = c.readAndJudge(ctx, k, m)
 		}
@@ -231,11 +232,11 @@ func (m *candidate) headerHas(name, want string) bool {
 			if f.Name != "" {
 				text = f.Name + ": " + message.DecodeWords(f.Value())
 			}
-			if strings.Contains(foldText(text), want) {
+			if strings.Contains(message.Fold(text), want) {
 				return true
 			}
 		case strings.EqualFold(f.Name, name):
-			if strings.Contains(foldText(message.DecodeWords(f.Value())), want) {
+			if strings.Contains(message.Fold(message.DecodeWords(f.Value())), want) {
 				return true
 			}
 		}
@@ -251,7 +252,7 @@ func (m *candidate) bodyHas(want string) bool {
 	}
 	found, tail := false, ""
 	err := message.Text(m.blob, m.root, func(piece []byte) bool {
-		text := tail + foldText(string(piece))
+		text := tail + message.Fold(string(piece))
 		found = strings.Contains(text, want)
 		tail = text[max(0, len(text)-len(want)+1):]
 		return !found
@@ -260,26 +261,4 @@ func (m *candidate) bodyHas(want string) bool {
 		m.err = err
 	}
 	return found
-}
-
-// foldText makes texts equal that differ in case only.
-func foldText(s string) string { return strings.ToLower(strings.ToUpper(s)) }
-
-// sentDate reads the date of an ENVELOPE, its first string.
-func sentDate(envelope []byte) (time.Time, bool) {
-	if len(envelope) < 2 || envelope[0] != '(' {
-		return time.Time{}, false
-	}
-	var buffers wire.Buffers
-	d := wire.NewDecoder(strings.NewReader(string(envelope[1:])+"\r\n"), &buffers)
-	d.OnLiteral = func(int64, bool, bool) error { return nil }
-	d.UTF8 = true
-	if d.Wait() != nil {
-		return time.Time{}, false
-	}
-	date, present, err := d.NString()
-	if err != nil || !present {
-		return time.Time{}, false
-	}
-	return message.ParseDate(date)
 }

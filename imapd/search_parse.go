@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mailbox/imapd/wire"
+	"mailbox/internal/message"
 	"mailbox/storage"
 )
 
@@ -276,11 +277,11 @@ func (p *searchParser) keyword(negated bool) (key, error) {
 
 func (p *searchParser) size(larger bool) (key, error) {
 	n, err := p.dec.Number64()
-	return leaf{inRow, func(m *candidate) bool {
+	return &columnKey{want: storage.KeySize, test: func(e *storage.EmailKey) bool {
 		if larger {
-			return m.row.Size > int64(n)
+			return e.Size > int64(n)
 		}
-		return m.row.Size < int64(n)
+		return e.Size < int64(n)
 	}}, err
 }
 
@@ -290,33 +291,24 @@ func (p *searchParser) date(word string) (key, error) {
 	if err != nil {
 		return nil, err
 	}
-	relation, sent := strings.CutPrefix(word, "SENT")
-	relation, saved := strings.CutPrefix(relation, "SAVED")
-	level := inRow
-	if sent {
-		level = inEnvelope
+	switch relation, of := cutDate(word); of {
+	case "SENT":
+		return sentKey(relation, want), nil
+	case "SAVED": // RFC 8514 section 4.3
+		return leaf{inRow, func(m *candidate) bool { return compareDays(relation, dayOf(m.row.Saved), want) }}, nil
+	default:
+		return receivedKey(relation, want), nil
 	}
-	return leaf{level, func(m *candidate) bool {
-		t, known := m.row.Received, true
-		switch {
-		case sent:
-			t, known = sentDate(m.row.Envelope)
-		case saved:
-			t = m.row.Saved // RFC 8514 section 4.3
+}
+
+// cutDate tells which date of a message a key is about.
+func cutDate(word string) (relation, of string) {
+	for _, of := range []string{"SENT", "SAVED"} {
+		if relation, found := strings.CutPrefix(word, of); found {
+			return relation, of
 		}
-		if !known {
-			return false
-		}
-		y, mon, d := t.Date()
-		day := time.Date(y, mon, d, 0, 0, 0, 0, time.UTC)
-		switch relation {
-		case "BEFORE":
-			return day.Before(want)
-		case "ON":
-			return day.Equal(want)
-		}
-		return !day.Before(want)
-	}}, nil
+	}
+	return word, ""
 }
 
 // within reads an interval in seconds up to now (RFC 5032 section 3).
@@ -341,8 +333,13 @@ func (p *searchParser) header(name string) (key, error) {
 	if err == nil {
 		err = p.countText()
 	}
-	want = foldText(want)
-	return leaf{inMessage, func(m *candidate) bool { return m.headerHas(name, want) }}, err
+	query := storage.TextQuery{Field: name, Text: want}
+	want = message.Fold(want)
+	k := leaf{inMessage, func(m *candidate) bool { return m.headerHas(name, want) }}
+	if name == "" { // any field, for which there is no query
+		return k, err
+	}
+	return &textKey{leaf: k, query: query}, err
 }
 
 func (p *searchParser) text(header bool) (key, error) {
@@ -350,8 +347,9 @@ func (p *searchParser) text(header bool) (key, error) {
 	if err == nil {
 		err = p.countText()
 	}
-	want = foldText(want)
-	return leaf{inMessage, func(m *candidate) bool {
+	query := storage.TextQuery{Header: header, Text: want}
+	want = message.Fold(want)
+	return &textKey{leaf: leaf{inMessage, func(m *candidate) bool {
 		return header && m.headerHas("", want) || m.bodyHas(want)
-	}}, err
+	}}, query: query}, err
 }

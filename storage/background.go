@@ -23,6 +23,9 @@ func (db *DB) startBackground(ctx context.Context) error {
 		return err
 	}
 	db.queue.add(waiting)
+	if err := db.fillKeys(ctx); err != nil {
+		return fmt.Errorf("sort keys: %w", err)
+	}
 	search, err := newSearchIndex(db.dir, db.log, searchSource{db})
 	if err != nil {
 		return err

@@ -131,7 +131,7 @@ func keywordNumber(names []string, name string) int {
 }
 
 // add puts an email into the mailbox.
-func (b *box) add(email EmailID, size int64, flags Flags, keywords []string) (UID, error) {
+func (b *box) add(email EmailID, size int64, day uint16, flags Flags, keywords []string) (UID, error) {
 	set, err := b.keywordSet(keywords)
 	if err != nil {
 		return 0, err
@@ -140,14 +140,14 @@ func (b *box) add(email EmailID, size int64, flags Flags, keywords []string) (UI
 	if uid == 1<<32-1 {
 		return 0, fmt.Errorf("mailbox %q has no UID left: %w", b.Name, ErrLimit)
 	}
-	err = b.t.exec(`INSERT INTO message (mailbox, uid, email, flags, keywords, created, changed, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		b.ID, uid, email, flags, nullable(set), b.account.modseq, b.account.modseq, now())
+	err = b.t.exec(`INSERT INTO message (mailbox, uid, email, flags, keywords, created, changed, saved, day) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		b.ID, uid, email, flags, nullable(set), b.account.modseq, b.account.modseq, now(), day)
 	if err != nil {
 		return 0, err
 	}
 	b.UIDNext++
 	b.count(1, flags, size)
-	b.note(Added, entryChange{uid: uid, flags: flags, keywords: set, email: email})
+	b.note(Added, entryChange{uid: uid, flags: flags, keywords: set, email: email, day: day})
 	return uid, nil
 }
 
@@ -166,17 +166,18 @@ type stored struct {
 	flags    Flags
 	keywords string
 	changed  ModSeq
+	day      uint16
 	size     int64
 }
 
 func scanStored(scan func(...any) error) (s stored, err error) {
 	var set []byte
-	err = scan(&s.uid, &s.email, &s.flags, &set, &s.changed, &s.size)
+	err = scan(&s.uid, &s.email, &s.flags, &set, &s.changed, &s.day, &s.size)
 	s.keywords = string(set)
 	return s, classify(err)
 }
 
-const storedQuery = `SELECT m.uid, m.email, m.flags, m.keywords, m.changed, e.size FROM message m JOIN email e ON e.id = m.email WHERE m.mailbox = ?`
+const storedQuery = `SELECT m.uid, m.email, m.flags, m.keywords, m.changed, m.day, e.size FROM message m JOIN email e ON e.id = m.email WHERE m.mailbox = ?`
 
 // row loads one message; ErrNotFound where it is gone.
 func (b *box) row(uid UID) (stored, error) {
@@ -201,7 +202,8 @@ func (b *box) remove(s stored) error {
 // where nothing else names that.
 func (t *tx) dropEmail(a *touched, id EmailID) error {
 	var blob BlobID
-	err := t.queryRow(`SELECT blob FROM email WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?)`, id, id).Scan(&blob)
+	var thread EmailID
+	err := t.queryRow(`SELECT blob, thread FROM email WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?)`, id, id).Scan(&blob, &thread)
 	if err == ErrNotFound {
 		return nil
 	}
@@ -215,6 +217,9 @@ func (t *tx) dropEmail(a *touched, id EmailID) error {
 		return err
 	}
 	t.emails = append(t.emails, id)
+	if err := t.endThread(thread); err != nil {
+		return err
+	}
 	return t.dropBlob(blob)
 }
 

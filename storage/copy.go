@@ -54,7 +54,7 @@ func (t *tx) transfer(account AccountID, from MailboxID, uids []UID, to MailboxI
 		if !move && !dst.account.fits(s.size) {
 			return r, ErrOverQuota
 		}
-		n, err := dst.add(s.email, s.size, s.flags, keywordNames(s.keywords, src.Keywords))
+		n, err := dst.add(s.email, s.size, s.day, s.flags, keywordNames(s.keywords, src.Keywords))
 		if err != nil {
 			return r, err
 		}

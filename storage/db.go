@@ -198,14 +198,14 @@ func (db *DB) closeFiles() error {
 		}
 		keep(db.writer.conn.Close())
 	}
+	if db.search != nil { // it reads from the store until it is closed
+		keep(db.search.Close())
+	}
 	if db.readDB != nil {
 		keep(db.readDB.Close())
 	}
 	if db.writeDB != nil {
 		keep(db.writeDB.Close())
-	}
-	if db.search != nil {
-		keep(db.search.Close())
 	}
 	keep(db.lock.Close())
 	return first

@@ -146,9 +146,9 @@ func (t *tx) deliver(c *content, target Target) error {
 		return nil
 	}
 	c.filed[b.ID] = true
-	_, err = b.add(email, c.size, target.Flags, target.Keywords)
+	_, err = b.add(email, c.size, dayOf(c.received), target.Flags, target.Keywords)
 	if errors.Is(err, ErrLimit) && len(target.Keywords) > 0 { // better without its keywords than not at all
-		_, err = b.add(email, c.size, target.Flags, nil)
+		_, err = b.add(email, c.size, dayOf(c.received), target.Flags, nil)
 	}
 	return err
 }
@@ -240,7 +240,7 @@ func (b *box) upload(c *content, up Upload, credit int64) (UID, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.add(email, c.size, up.Flags, up.Keywords)
+	return b.add(email, c.size, dayOf(c.received), up.Flags, up.Keywords)
 }
 
 // A content is the rows that a message becomes, made before the writer is
@@ -255,6 +255,7 @@ type content struct {
 	bodystructure []byte
 	parts         []byte
 	preview       string
+	keys          message.Keys
 	messageID     string
 	elsewhere     int // recipients of the queue that have no domain of ours
 
@@ -272,6 +273,7 @@ func (db *DB) content(s *Spooled, received time.Time, render bool) (*content, er
 		m := s.Message
 		c.envelope, c.bodystructure = m.Envelope(), m.BodyStructure()
 		c.parts, c.preview = message.MarshalParts(m.Root), message.Preview(s, m.Root)
+		c.keys = message.KeysOf(m.Header())
 	}
 	if data, ok := s.row(); ok {
 		c.data = data
@@ -320,10 +322,17 @@ func (c *content) email(t *tx, a *touched) (EmailID, error) {
 		return 0, err
 	}
 	id := a.nextEmail()
+	thread, err := t.threadOf(a.id, id, threadIDs(c.keys))
+	if err != nil {
+		return 0, err
+	}
 	_, zone := c.received.Zone()
-	err := t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
+	err = t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, c.blob, c.size, c.received.Unix(), zone, id, c.envelope, c.bodystructure, c.parts, c.preview)
+		id, c.blob, c.size, c.received.Unix(), zone, thread, c.envelope, c.bodystructure, c.parts, c.preview)
+	if err == nil {
+		err = t.addKeys(id, c.received, c.size, c.keys)
+	}
 	c.emails[a.id] = id
 	return id, err
 }

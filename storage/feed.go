@@ -34,6 +34,7 @@ type entryChange struct {
 	flags    Flags
 	keywords string // bit set, lowest bit first; "" is none
 	email    EmailID
+	day      uint16 // of an added one
 }
 
 // A Watcher is woken when an account that it watches has changed. It holds

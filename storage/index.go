@@ -3,6 +3,7 @@ package storage
 import (
 	"slices"
 	"sort"
+	"time"
 )
 
 // chunkLen is the number of messages in a chunk of an index: what a change of
@@ -15,7 +16,22 @@ type Entry struct {
 	UID      UID
 	Email    uint32 // the n of the EmailID: see Index.Email
 	Keywords uint32 // a set of keywords: see Index.Keywords; 0 is none
+	Day      uint16 // of INTERNALDATE, in days since 1970; NoDay: see Message.Received
 	Flags    Flags
+}
+
+// NoDay stands for the days that an Entry cannot hold: those before 2 January
+// 1970 and behind 5 June 2149.
+const NoDay = 0
+
+// dayOf returns the day of a time in its zone, as an Entry holds it.
+func dayOf(t time.Time) uint16 {
+	_, zone := t.Zone()
+	day := (t.Unix() + int64(zone)) / 86400
+	if day < 1 || day > 65534 {
+		return NoDay
+	}
+	return uint16(day)
 }
 
 // An Index is an immutable picture of one mailbox: its messages in UID order

@@ -47,7 +47,7 @@ func (e *edit) add(m entryChange, modseq ModSeq) {
 		last++
 		e.own[last] = true
 	}
-	entry := Entry{ModSeq: modseq, Email: uint32(m.email), UID: m.uid, Flags: m.flags, Keywords: e.intern(m.keywords)}
+	entry := Entry{ModSeq: modseq, Email: uint32(m.email), UID: m.uid, Day: m.day, Flags: m.flags, Keywords: e.intern(m.keywords)}
 	// Appending behind the end that older pictures see does not change them:
 	// there is one line of pictures, and only its newest is edited.
 	e.x.chunks[last].entries = append(e.x.chunks[last].entries, entry)

@@ -164,7 +164,7 @@ func (db *DB) loadIndex(ctx context.Context, account AccountID, id MailboxID) (*
 		return nil, err
 	}
 	x.names = splitKeywords(keywords)
-	rows, err := t.QueryContext(ctx, `SELECT uid, email, flags, keywords, changed FROM message WHERE mailbox = ? ORDER BY uid`, id)
+	rows, err := t.QueryContext(ctx, `SELECT uid, email, flags, keywords, changed, day FROM message WHERE mailbox = ? ORDER BY uid`, id)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (db *DB) loadIndex(ctx context.Context, account AccountID, id MailboxID) (*
 		var m entryChange
 		var modseq ModSeq
 		var set []byte
-		if err := rows.Scan(&m.uid, &m.email, &m.flags, &set, &modseq); err != nil {
+		if err := rows.Scan(&m.uid, &m.email, &m.flags, &set, &modseq, &m.day); err != nil {
 			return nil, err
 		}
 		m.keywords = string(set)

@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1, schema2, schema3, schema4}
+var migrations = [...]string{schema1, schema2, schema3, schema4, schema5}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -274,4 +274,40 @@ CREATE TABLE annotation (
 	value   BLOB NOT NULL,
 	PRIMARY KEY (account, mailbox, entry)
 ) STRICT, WITHOUT ROWID;
+`
+
+// schema5 is what messages are found, sorted and threaded by without their
+// envelopes being read. What was there before gets its keys at the next start.
+const schema5 = `
+-- The day of INTERNALDATE in its zone, since 1970; see dayOf.
+ALTER TABLE message ADD COLUMN day INTEGER NOT NULL DEFAULT 0;
+UPDATE message SET day = (SELECT CASE WHEN (e.received + e.zone) / 86400 BETWEEN 1 AND 65534 THEN (e.received + e.zone) / 86400 ELSE 0 END FROM email e WHERE e.id = message.email);
+
+-- The sort keys of an email (RFC 5256); sent is of its Date field, or else of
+-- INTERNALDATE, sent_day as written there, or NULL. Message-IDs are known by a
+-- hash; refs are those that it refers to, 8 octets each.
+CREATE TABLE email_key (
+	email    INTEGER PRIMARY KEY REFERENCES email(id) ON DELETE CASCADE,
+	sent     INTEGER NOT NULL,
+	sent_day INTEGER,
+	received INTEGER NOT NULL,
+	size     INTEGER NOT NULL,
+	id       INTEGER NOT NULL,
+	refs     BLOB NOT NULL,
+	reply    INTEGER NOT NULL,
+	subject  TEXT NOT NULL,
+	sender   TEXT NOT NULL,
+	receiver TEXT NOT NULL,
+	copied   TEXT NOT NULL
+) STRICT;
+
+-- The thread (email.thread) of a Message-ID that an email has or refers to.
+CREATE TABLE thread_id (
+	account INTEGER NOT NULL,
+	id      INTEGER NOT NULL,
+	thread  INTEGER NOT NULL,
+	PRIMARY KEY (account, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX thread_id_thread ON thread_id (thread);
+CREATE INDEX email_thread ON email (thread);
 `

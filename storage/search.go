@@ -13,34 +13,52 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// searchVersion changes with the schema below; an index of another version is
-// built anew.
-const searchVersion = "1"
+// searchVersion changes with the schema below and with what is a word; an
+// index of another version is built anew.
+const searchVersion = "2"
 
-// searchSchema is the schema of search.db. Header and body are told apart by
-// table, because detail=none keeps no columns. word_trigram finds the words
-// that a substring is in.
-const searchSchema = `
+// searchSchema is the schema of search.db. Every kind of text has tables of its
+// own, because detail=none keeps no columns; in those of trigrams are the texts
+// that have no words (see class). word_trigram finds the words that a substring
+// is in. The tokenizer takes words as they are given: they are parted and
+// folded here, so that the index and a search cannot disagree.
+var searchSchema = `
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE indexed (account INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
 CREATE VIRTUAL TABLE word_trigram USING fts5(word, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1');
-CREATE VIRTUAL TABLE header_text USING fts5(text, content='', contentless_delete=1, detail=none, tokenize='unicode61 remove_diacritics 0');
-CREATE VIRTUAL TABLE body_text USING fts5(text, content='', contentless_delete=1, detail=none, tokenize='unicode61 remove_diacritics 0');
-`
+` + textTables()
+
+// The kinds of text. What a field of searchFields holds is also in inHeader.
+const (
+	inHeader = "header"
+	inBody   = "body"
+)
+
+var searchFields = []string{"subject", "from", "to", "cc", "bcc"}
+
+// textKinds is all that is indexed by itself.
+func textKinds() []string { return append([]string{inHeader, inBody}, searchFields...) }
+
+func textTables() string {
+	var b strings.Builder
+	for _, kind := range textKinds() {
+		for _, suffix := range []string{"text", "trigram"} {
+			fmt.Fprintf(&b, "CREATE VIRTUAL TABLE %s_%s USING fts5(words, content='', contentless_delete=1, detail=none, tokenize='ascii');\n", kind, suffix)
+		}
+	}
+	return b.String()
+}
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 100     // emails of one transaction
+	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
-	maxWord     = 64      // octets; longer ones are no words that anybody searches
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
 
@@ -50,16 +68,19 @@ type searchIndex struct {
 	file   string
 	log    *slog.Logger
 	source searchSource
-	db     *sql.DB
 	wake   chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+
+	use sync.RWMutex // held by who reads db, but run, which alone replaces it
+	db  *sql.DB
 
 	known map[string]bool // used by run alone
 
 	mu      sync.Mutex
 	pending map[AccountID]bool
 	gone    []EmailID
+	damage  error // that a reader found
 }
 
 // newSearchIndex opens the index and starts to fill it. One that was not
@@ -171,6 +192,17 @@ func (s *searchIndex) forget(emails []EmailID) {
 	s.kick()
 }
 
+// report says what befell a reader; a damaged index is thrown away.
+func (s *searchIndex) report(err error) {
+	if !isDamage(err) {
+		return
+	}
+	s.mu.Lock()
+	s.damage = err
+	s.mu.Unlock()
+	s.kick()
+}
+
 func (s *searchIndex) kick() {
 	select {
 	case s.wake <- struct{}{}:
@@ -215,6 +247,8 @@ func isDamage(err error) bool {
 
 // rebuild throws the index away and begins anew.
 func (s *searchIndex) rebuild(ctx context.Context) {
+	s.use.Lock()
+	defer s.use.Unlock()
 	s.db.Close()
 	s.known = nil
 	err := s.recreate(ctx)
@@ -237,6 +271,12 @@ func (s *searchIndex) catchUp(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
+	s.mu.Lock()
+	err, s.damage = s.damage, nil
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for {
 		if err := s.dropGone(ctx); err != nil {
 			return err
@@ -277,9 +317,11 @@ func (s *searchIndex) dropGone(ctx context.Context) error {
 	}
 	err := s.inTx(ctx, func(t *sql.Tx) error {
 		for _, id := range gone {
-			for _, table := range []string{"header_text", "body_text"} {
-				if _, err := t.ExecContext(ctx, `DELETE FROM `+table+` WHERE rowid = ?`, id); err != nil {
-					return err
+			for _, kind := range textKinds() {
+				for _, suffix := range []string{"_text", "_trigram"} {
+					if _, err := t.ExecContext(ctx, `DELETE FROM `+kind+suffix+` WHERE rowid = ?`, id); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -320,10 +362,7 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 		s.known = map[string]bool{}
 	}
 	err = s.inTx(ctx, func(t *sql.Tx) error {
-		w, err := newSearchWriter(ctx, t, s.known)
-		if err != nil {
-			return err
-		}
+		w := newSearchWriter(ctx, t, s.known)
 		for _, e := range texts {
 			if err := w.add(e); err != nil {
 				return fmt.Errorf("email %d: %w", e.id, err)
@@ -337,82 +376,4 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 		s.known = nil // what it was told is rolled back
 	}
 	return true, err
-}
-
-// A searchWriter indexes emails in one transaction.
-type searchWriter struct {
-	ctx                          context.Context
-	header, body, word, trigrams *sql.Stmt
-	known                        map[string]bool // words that are in the index
-}
-
-// newSearchWriter prepares the statements; they are closed with the transaction.
-func newSearchWriter(ctx context.Context, t *sql.Tx, known map[string]bool) (*searchWriter, error) {
-	w := &searchWriter{ctx: ctx, known: known}
-	for _, s := range []struct {
-		stmt  **sql.Stmt
-		query string
-	}{
-		{&w.header, `INSERT OR REPLACE INTO header_text (rowid, text) VALUES (?, ?)`},
-		{&w.body, `INSERT OR REPLACE INTO body_text (rowid, text) VALUES (?, ?)`},
-		{&w.word, `INSERT OR IGNORE INTO word (word) VALUES (?)`},
-		{&w.trigrams, `INSERT INTO word_trigram (rowid, word) VALUES (?, ?)`},
-	} {
-		var err error
-		if *s.stmt, err = t.PrepareContext(ctx, s.query); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
-}
-
-func (w *searchWriter) add(e emailText) error {
-	if _, err := w.header.ExecContext(w.ctx, e.id, e.header); err != nil {
-		return err
-	}
-	if _, err := w.body.ExecContext(w.ctx, e.id, e.body); err != nil {
-		return err
-	}
-	for _, text := range []string{e.header, e.body} {
-		for _, word := range words(text) {
-			if len(word) > maxWord || w.known[word] {
-				continue
-			}
-			if err := w.addWord(word); err != nil {
-				return err
-			}
-			w.known[word] = true
-		}
-	}
-	return nil
-}
-
-func (w *searchWriter) addWord(word string) error {
-	r, err := w.word.ExecContext(w.ctx, word)
-	if err != nil {
-		return err
-	}
-	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return err
-	}
-	id, err := r.LastInsertId()
-	if err == nil {
-		_, err = w.trigrams.ExecContext(w.ctx, id, word)
-	}
-	return err
-}
-
-// words returns the words of a text as unicode61 parts and folds them.
-func words(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) || r == utf8.RuneError
-	})
-}
-
-// find returns the emails of an account in whose header or body a word stands.
-func (s *searchIndex) find(ctx context.Context, account AccountID, word string) ([]EmailID, error) {
-	match := `"` + strings.ReplaceAll(word, `"`, `""`) + `"`
-	rows, err := s.db.QueryContext(ctx, `SELECT rowid FROM header_text WHERE header_text MATCH ?1 AND rowid BETWEEN ?2 << 32 AND (?2 + 1) << 32
-		UNION SELECT rowid FROM body_text WHERE body_text MATCH ?1 AND rowid BETWEEN ?2 << 32 AND (?2 + 1) << 32 ORDER BY 1`, match, account)
-	return collect(rows, err, func(scan func(...any) error) (id EmailID, err error) { return id, scan(&id) })
 }

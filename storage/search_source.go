@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"mailbox/internal/message"
@@ -13,10 +14,12 @@ import (
 // A searchSource reads from the store what the search index is built of.
 type searchSource struct{ db *DB }
 
-// An emailText is what of an email can be searched.
+// An emailText is what of an email can be searched, by kind. It is unfinished
+// where a search has to read the email.
 type emailText struct {
-	id           EmailID
-	header, body string
+	id         EmailID
+	texts      map[string]string
+	unfinished bool
 }
 
 func (s searchSource) accounts(ctx context.Context) ([]AccountID, error) {
@@ -24,8 +27,9 @@ func (s searchSource) accounts(ctx context.Context) ([]AccountID, error) {
 	return collect(rows, err, func(scan func(...any) error) (id AccountID, err error) { return id, scan(&id) })
 }
 
-// texts returns the next n emails of an account behind the given one. An email
-// that cannot be read has no text: a damaged blob is not for this to report.
+// texts returns up to n next emails of an account behind the given one, fewer
+// where their text is over maxText. An email
+// that cannot be read is unfinished.
 func (s searchSource) texts(ctx context.Context, account AccountID, after EmailID, n int) ([]emailText, error) {
 	type row struct {
 		id    EmailID
@@ -42,12 +46,20 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 		return nil, err
 	}
 	texts := make([]emailText, 0, len(list))
+	size := 0
 	for _, r := range list {
-		e := emailText{id: r.id}
+		if size > maxText {
+			break
+		}
+		e := emailText{id: r.id, texts: map[string]string{}}
+		for _, kind := range textKinds() {
+			e.texts[kind] = ""
+		}
 		root, err := message.UnmarshalParts(r.parts)
 		if err == nil {
-			e.header, e.body, err = s.text(ctx, r.blob, root)
+			e.unfinished, err = s.text(ctx, r.blob, root, e.texts)
 		}
+		e.unfinished = e.unfinished || err != nil
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -55,35 +67,50 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 			s.db.log.Error("email cannot be indexed; run mailbox verify", "email", r.id, "err", err)
 		}
 		texts = append(texts, e)
+		size += len(e.texts[inHeader]) + len(e.texts[inBody])
 	}
 	return texts, nil
 }
 
-// text decodes up to maxText of a message.
-func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part) (header, body string, err error) {
+// maxHeader is how much of a header is looked at, as by internal/message.
+const maxHeader = 1 << 20
+
+func readHeader(blob *Blob, root *message.Part) (message.Header, error) {
+	raw := make([]byte, min(root.BodyOffset-root.Offset, maxHeader))
+	if _, err := blob.ReadAt(raw, root.Offset); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	return message.ParseHeader(raw), nil
+}
+
+// text decodes a message, and tells whether its body has more than maxText.
+func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, texts map[string]string) (more bool, err error) {
 	blob, err := s.db.OpenBlob(ctx, id)
 	if err != nil {
-		return "", "", err
+		return false, err
 	}
 	defer blob.Close()
-	raw := make([]byte, root.BodyOffset)
-	if _, err := blob.ReadAt(raw, 0); err != nil && err != io.EOF {
-		return "", "", fmt.Errorf("read header: %w", err)
+	header, err := readHeader(blob, root)
+	if err != nil {
+		return false, err
 	}
 	var h, b strings.Builder
-	for _, f := range message.ParseHeader(raw) {
-		h.WriteString(message.DecodeWords(f.Value()))
-		h.WriteByte('\n')
-	}
-	root.Walk(func(p *message.Part) bool {
-		if p.Filename != "" {
-			b.WriteString(p.Filename + "\n")
+	for _, f := range header {
+		value := message.DecodeWords(f.Value())
+		if name := strings.ToLower(f.Name); slices.Contains(searchFields, name) {
+			texts[name] += value + "\n"
 		}
-		return b.Len() < maxText
-	})
+		if f.Name != "" {
+			h.WriteString(f.Name + ": " + value + "\n")
+		} else { // a line that is no field
+			h.Write(f.Raw)
+		}
+	}
 	err = message.Text(blob, root, func(piece []byte) bool {
 		b.Write(piece)
-		return b.Len() < maxText
+		more = b.Len() >= maxText
+		return !more
 	})
-	return h.String(), b.String(), err
+	texts[inHeader], texts[inBody] = h.String(), b.String()
+	return more, err
 }

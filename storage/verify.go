@@ -60,6 +60,11 @@ var invariants = []string{
 	`SELECT 'message ' || m.mailbox || '/' || m.uid, 'is in a mailbox that does not exist' FROM message m JOIN mailbox b ON b.id = m.mailbox WHERE b.present = 0`,
 	`SELECT 'email ' || e.id, 'is in no mailbox' FROM email e JOIN account a ON a.id = e.id >> 32
 		WHERE a.removed = 0 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.email = e.id)`,
+	`SELECT 'email ' || id, 'is in thread ' || thread || ' of another account' FROM email WHERE thread >> 32 <> id >> 32`,
+	`SELECT 'thread ' || t.thread, 'has Message-IDs and no email' FROM thread_id t WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.thread = t.thread) GROUP BY t.thread`,
+	`SELECT 'email ' || e.id, 'has no sort keys' FROM email e WHERE NOT EXISTS (SELECT 1 FROM email_key k WHERE k.email = e.id)`,
+	`SELECT 'message ' || m.mailbox || '/' || m.uid, 'is of day ' || (e.received + e.zone) / 86400 || ', not ' || m.day FROM message m JOIN email e ON e.id = m.email
+		WHERE m.day <> 0 AND m.day <> (e.received + e.zone) / 86400`,
 	`SELECT 'email ' || e.id, 'belongs to no account' FROM email e WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = e.id >> 32)`,
 	`SELECT 'email ' || e.id, 'has ' || e.size || ' bytes, its blob ' || b.size FROM email e JOIN blob b ON b.id = e.blob WHERE b.size <> e.size`,
 	`SELECT 'blob ' || b.id, 'is named by nothing' FROM blob b WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.blob = b.id)
