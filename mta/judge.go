@@ -44,9 +44,9 @@ func (t *session) judge(ctx context.Context, m *Message, e evidence) (*judgment,
 	h, r := e.header, e.results
 	j := &judgment{suspect: map[storage.AccountID]bool{}}
 	author := authorOf(h, r)
-	said, err := t.operatorSays(ctx, author, m.From, j)
-	if err != nil || j.refuse != nil {
-		return j, err
+	said := t.operatorSays(author, m.From, j)
+	if j.refuse != nil {
+		return j, nil
 	}
 	var known, lists []string
 	if author != "" && r.DMARC.Result == mailauth.Pass {
@@ -71,22 +71,17 @@ func (t *session) judge(ctx context.Context, m *Message, e evidence) (*judgment,
 
 // operatorSays applies the policy for the author or, where it has none, for
 // the reverse-path.
-func (t *session) operatorSays(ctx context.Context, author, from string, j *judgment) (action string, err error) {
+func (t *session) operatorSays(author, from string, j *judgment) (action string) {
 	for _, sender := range []string{author, from} {
-		if action, err = t.s.Store.SenderPolicy(ctx, sender); err != nil {
-			return "", fmt.Errorf("policy for %s: %w", sender, err)
-		}
-		if action != "" {
+		if action = t.s.Store.SenderPolicy(sender); action != "" {
 			j.because("the operator's policy for %s: %s", sender, action)
-		}
-		if action == "reject" {
-			j.refused("5.7.1", "mail from this sender is not wanted here")
-		}
-		if action != "" {
-			return action, nil
+			break
 		}
 	}
-	return "", nil
+	if action == "reject" {
+		j.refused("5.7.1", "mail from this sender is not wanted here")
+	}
+	return action
 }
 
 // obeyOwner does what the owner of the author's domain wants, except for

@@ -18,6 +18,9 @@ func (db *DB) startBackground(ctx context.Context) error {
 	// keeps them from being given again before they are swept.
 	db.blobs.start(last + 1_000_000)
 	db.SetDomains(nil, "")
+	if err := db.loadPolicies(ctx); err != nil {
+		return err
+	}
 	waiting, err := db.QueueEntries(ctx)
 	if err != nil {
 		return err

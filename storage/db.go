@@ -43,6 +43,7 @@ type DB struct {
 	queue   *queueFeed
 
 	explained explanations
+	policies  policies
 	domains   atomic.Pointer[domains]
 	panics    atomic.Int64
 

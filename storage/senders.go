@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,10 +32,40 @@ func (db *DB) SetSenderPolicy(ctx context.Context, p SenderPolicy) error {
 	default:
 		return fmt.Errorf("action %q is none of accept, junk, reject: %w", p.Action, ErrInvalid)
 	}
-	return db.writer.do(ctx, func(t *tx) error {
+	return db.changePolicies(ctx, func(t *tx) error {
 		return t.exec(`INSERT INTO sender_policy (sender, action, note, created) VALUES (?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET action = excluded.action, note = excluded.note`, sender, p.Action, p.Note, now())
 	})
+}
+
+// changePolicies changes the rows, and then what SenderPolicy answers.
+func (db *DB) changePolicies(ctx context.Context, change func(t *tx) error) error {
+	db.policies.changing.Lock()
+	defer db.policies.changing.Unlock()
+	if err := db.writer.do(ctx, change); err != nil {
+		return err
+	}
+	return db.loadPolicies(context.WithoutCancel(ctx))
+}
+
+// policies are the actions by sender, in memory: every message asks for some,
+// and there are few.
+type policies struct {
+	changing sync.Mutex
+	actions  atomic.Pointer[map[string]string]
+}
+
+func (db *DB) loadPolicies(ctx context.Context) error {
+	list, err := db.SenderPolicies(ctx)
+	if err != nil {
+		return err
+	}
+	actions := make(map[string]string, len(list))
+	for _, p := range list {
+		actions[p.Sender] = p.Action
+	}
+	db.policies.actions.Store(&actions)
+	return nil
 }
 
 func cleanSender(s string) (string, error) {
@@ -49,7 +81,7 @@ func (db *DB) RemoveSenderPolicy(ctx context.Context, sender string) error {
 	if err != nil {
 		return err
 	}
-	return db.writer.do(ctx, func(t *tx) error {
+	return db.changePolicies(ctx, func(t *tx) error {
 		n, err := t.affected(`DELETE FROM sender_policy WHERE sender = ?`, sender)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("policy for %s: %w", sender, ErrNotFound)
@@ -71,19 +103,19 @@ func (db *DB) SenderPolicies(ctx context.Context) ([]SenderPolicy, error) {
 
 // SenderPolicy returns the action for mail of an address: that of the address,
 // else that of its domain or of the nearest one above. "" means that there is none.
-func (db *DB) SenderPolicy(ctx context.Context, address string) (action string, err error) {
+func (db *DB) SenderPolicy(address string) (action string) {
 	clean, err := ParseAddress(address)
 	if err != nil {
-		return "", nil //nolint:nilerr // such a sender has no policy
+		return ""
 	}
+	actions := *db.policies.actions.Load()
 	_, domain, _ := cutAddress(clean)
 	for _, sender := range append([]string{clean}, andAbove(domain)...) {
-		err := db.readDB.QueryRowContext(ctx, `SELECT action FROM sender_policy WHERE sender = ?`, sender).Scan(&action)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return action, classify(err)
+		if action := actions[sender]; action != "" {
+			return action
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // andAbove are a domain and those above it, at most ten, the nearest first.

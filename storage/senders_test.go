@@ -22,8 +22,8 @@ func TestSenderPolicy(t *testing.T) {
 		"a@example.org": "junk", "a@x.example.org": "junk", "a@good.example.org": "accept", "a@x.good.example.org": "accept",
 		"bad@good.example.org": "reject", "a@example.net": "", "a@notexample.org": "", "": "", "no address": "",
 	} {
-		if got, err := db.SenderPolicy(ctx, address); got != want || err != nil {
-			t.Errorf("%s: %q, %v; not %q", address, got, err, want)
+		if got := db.SenderPolicy(address); got != want {
+			t.Errorf("%s: %q, not %q", address, got, want)
 		}
 	}
 	for _, bad := range []SenderPolicy{{Sender: "a b", Action: "junk"}, {Sender: "example.org", Action: "burn"}} {
@@ -34,8 +34,8 @@ func TestSenderPolicy(t *testing.T) {
 	if err := db.SetSenderPolicy(ctx, SenderPolicy{Sender: "@Example.org", Action: "accept"}); err != nil {
 		t.Error(err)
 	}
-	if got, err := db.SenderPolicy(ctx, "a@example.org"); got != "accept" || err != nil {
-		t.Errorf("after @domain was accepted: %q, %v", got, err)
+	if got := db.SenderPolicy("a@example.org"); got != "accept" {
+		t.Errorf("after @domain was accepted: %q", got)
 	}
 	if err := db.RemoveSenderPolicy(ctx, "@example.org"); err != nil {
 		t.Error(err)
