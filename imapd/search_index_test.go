@@ -20,6 +20,7 @@ type opaque struct{ key }
 // asSession is a session that has INBOX selected, without a client.
 func (f *fixture) asSession(t testing.TB) *conn {
 	t.Helper()
+	f.server.start() // its listener's goroutine may not be that far
 	ctx := context.Background()
 	m, err := f.db.Mailbox(ctx, f.account, "INBOX")
 	if err != nil {
