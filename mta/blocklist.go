@@ -92,6 +92,9 @@ func (b *Blocklists) works(ctx context.Context, zone string) bool {
 		return last.ok
 	}
 	err := b.test(ctx, zone)
+	if errors.Is(ctx.Err(), context.Canceled) { // the peer has hung up, which says nothing of the list
+		return false
+	}
 	if err != nil && (last.ok || !known) {
 		b.Log.Warn("blocklist does not work and is left out; look at dns.servers: many lists refuse public resolvers", "list", zone, "err", err)
 	}

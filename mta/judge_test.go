@@ -311,3 +311,23 @@ S: 452 4.2.2 *`)
 		}
 	}
 }
+
+// A sender that hangs up while a list is being tested must not switch it off.
+func TestBlocklistAndHangup(t *testing.T) {
+	zone := dnstest.New(t, "127.0.0.1:0", `
+2.0.0.127.bl.test. A 127.0.0.2
+5.113.0.203.bl.test. A 127.0.0.2
+`)
+	resolver, err := dns.New(dns.Config{Servers: []string{zone.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := &Blocklists{DNS: resolver, Log: slog.New(slog.DiscardHandler)}
+	spammer := netip.MustParseAddr("203.0.113.5")
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	lists.Check(ctx, []string{"bl.test"}, spammer)
+	if got := lists.Check(t.Context(), []string{"bl.test"}, spammer); len(got) != 1 {
+		t.Errorf("after a hang-up: %v", got)
+	}
+}

@@ -122,8 +122,7 @@ func (t *session) Data(ctx context.Context, e smtpd.Envelope, r io.Reader) error
 }
 
 // message gathers the accounts and the addresses elsewhere that the recipients
-// lead to, each once.
-// It takes over what is being asked about the sender.
+// lead to, each once. It takes over what is being asked about the sender.
 func (t *session) message(e smtpd.Envelope) (*Message, *inquiry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
