@@ -33,7 +33,12 @@ var mayImport = map[string][]string{
 	"mda":                  {"storage", "mda/sieve", "mda/junk", "internal/message"},
 	"imapd":                {"storage", "imapd/wire", "internal/login", "internal/listen", "internal/message"},
 	"web":                  {"storage", "internal/login", "internal/listen"},
-	"admin":                {"storage", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
+	"admin":                {"storage", "admin/archive", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
+	"admin/archive":        {},
+	"admin/mbox":           {"admin/archive"},
+	"admin/maildir":        {"admin/archive", "imapd/wire"}, // its names are in modified UTF-7
+	"admin/imapsql":        {"admin/archive"},
+	"admin/pull":           {"admin/archive"},
 	"cmd/mailbox":          nil,
 }
 
