@@ -69,6 +69,10 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "alias/list", a.aliasList)
 	handle(mux, a, "alias/remove", a.aliasRemove)
 	handle(mux, a, "mailbox/list", a.mailboxList)
+	handle(mux, a, "mailbox/ensure", a.mailboxEnsure)
+	a.handleOut(mux, "import/contents", a.contents)
+	a.handleIn(mux, "import/messages", a.importMessages)
+	a.handleOut(mux, "export/messages", a.exportMessages)
 	handle(mux, a, "session/list", a.sessionList)
 	handle(mux, a, "session/kill", a.sessionKill)
 	handle(mux, a, "queue/list", a.queueList)
@@ -99,17 +103,10 @@ func (a *API) Handler() http.Handler {
 
 func handle[In, Out any](mux *http.ServeMux, a *API, command string, f call[In, Out]) {
 	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if p := recover(); p != nil {
-				a.log().Error("admin command panicked", "command", command, "panic", p, "stack", string(debug.Stack()))
-				reply(w, http.StatusInternalServerError, failure{"internal error; the server's log has the details"})
-			}
-		}()
+		defer a.recovered(w, command)
 		var in In
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&in); err != nil {
-			reply(w, http.StatusBadRequest, failure{fmt.Sprintf("request: %v (are client and server of the same version?)", err)})
+		if err := decode(w, r, &in); err != nil {
+			reply(w, status(err), failure{err.Error()})
 			return
 		}
 		out, err := f(r.Context(), in)
@@ -119,6 +116,24 @@ func handle[In, Out any](mux *http.ServeMux, a *API, command string, f call[In, 
 		}
 		reply(w, http.StatusOK, out)
 	})
+}
+
+// recovered ends a command that panicked.
+func (a *API) recovered(w http.ResponseWriter, command string) {
+	if p := recover(); p != nil {
+		a.log().Error("admin command panicked", "command", command, "panic", p, "stack", string(debug.Stack()))
+		reply(w, http.StatusInternalServerError, failure{"internal error; the server's log has the details"})
+	}
+}
+
+// decode reads a request that is one JSON object.
+func decode(w http.ResponseWriter, r *http.Request, in any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil {
+		return fmt.Errorf("%w request: %w (are client and server of the same version?)", storage.ErrInvalid, err)
+	}
+	return nil
 }
 
 // A failure is the answer to a command that failed.
@@ -140,6 +155,8 @@ func status(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrForeign), errors.Is(err, storage.ErrLimit):
 		return http.StatusBadRequest
+	case errors.Is(err, storage.ErrOverQuota):
+		return http.StatusInsufficientStorage
 	case errors.Is(err, errNeedsServer):
 		return http.StatusServiceUnavailable
 	}

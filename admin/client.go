@@ -10,8 +10,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"syscall"
+
+	"mailbox/storage"
 )
 
 // ErrNoServer says that no server answers on the socket.
@@ -45,14 +46,46 @@ func InProcess(h http.Handler) *Client {
 	return &Client{http.Client{Transport: handlerTransport{h}}}
 }
 
-// handlerTransport answers requests by a handler.
+// handlerTransport answers requests by a handler, while it reads and writes.
 type handlerTransport struct{ h http.Handler }
 
 // RoundTrip implements http.RoundTripper.
 func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	t.h.ServeHTTP(w, r)
-	return w.Result(), nil
+	body, w := io.Pipe()
+	answer := &pipedAnswer{header: http.Header{}, body: w, begun: make(chan int, 1)}
+	go func() {
+		t.h.ServeHTTP(answer, r)
+		r.Body.Close() //nolint:errcheck // nobody reads it any more
+		answer.WriteHeader(http.StatusOK)
+		w.Close() //nolint:errcheck // never fails
+	}()
+	code := <-answer.begun
+	return &http.Response{StatusCode: code, Status: http.StatusText(code), Header: answer.header, Body: body, Request: r}, nil
+}
+
+// A pipedAnswer is an http.ResponseWriter whose body is read while it is written.
+type pipedAnswer struct {
+	header http.Header
+	body   *io.PipeWriter
+	begun  chan int // gets the status, once
+	wrote  bool
+}
+
+// Header implements http.ResponseWriter.
+func (a *pipedAnswer) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *pipedAnswer) WriteHeader(code int) {
+	if !a.wrote {
+		a.wrote = true
+		a.begun <- code
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *pipedAnswer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
 }
 
 // Call runs a command such as "user/add". Its error is what the API said.
@@ -61,20 +94,18 @@ func (c *Client) Call(ctx context.Context, command string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://mailbox/"+command, bytes.NewReader(body))
+	return c.post(ctx, command, bytes.NewReader(body), out)
+}
+
+func (c *Client) post(ctx context.Context, command string, body io.Reader, out any) error {
+	res, err := c.do(ctx, command, body)
 	if err != nil {
 		return err
 	}
-	answer, code, err := c.do(r)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return err
-	}
-	if code != http.StatusOK {
-		var f failure
-		if json.Unmarshal(answer, &f) != nil || f.Error == "" {
-			return fmt.Errorf("%s: the server answered %d %s", command, code, http.StatusText(code))
-		}
-		return errors.New(f.Error)
+		return fmt.Errorf("%s: answer of the server: %w", command, err)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s: answer of the server: %w", command, err)
@@ -82,18 +113,79 @@ func (c *Client) Call(ctx context.Context, command string, in, out any) error {
 	return nil
 }
 
+// stream asks for a stream about a mailbox. The caller closes what it gets.
+func (c *Client) stream(ctx context.Context, command string, about mailboxRef) (io.ReadCloser, error) {
+	body, err := json.Marshal(about)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.do(ctx, command, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// send sends a stream, which write writes, and decodes the answer into out.
+func (c *Client) send(ctx context.Context, command string, out any, write func(*streamWriter) error) error {
+	body, w := io.Pipe()
+	go func() {
+		s := newStreamWriter(w)
+		err := write(s)
+		if err == nil {
+			err = s.end(nil)
+		}
+		w.CloseWithError(err) //nolint:errcheck // never fails
+	}()
+	defer body.CloseWithError(errors.New("the request has ended")) //nolint:errcheck // never fails
+	return c.post(ctx, command, body, out)
+}
+
 // maxAnswer bounds an answer, in bytes: that of a verify may be long.
 const maxAnswer = 64 << 20
 
-func (c *Client) do(r *http.Request) (answer []byte, code int, err error) {
+// do asks, and makes an error of what the API says is one.
+func (c *Client) do(ctx context.Context, command string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://mailbox/"+command, body)
+	if err != nil {
+		return nil, err
+	}
 	res, err := c.http.Do(r)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return nil, 0, errors.New("the server refused the connection; be root or a member of its group")
+		return nil, errors.New("the server refused the connection; be root or a member of its group")
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
 	}
 	defer res.Body.Close()
-	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	return answer, res.StatusCode, err
+	var f failure
+	if answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer)); err != nil || json.Unmarshal(answer, &f) != nil || f.Error == "" {
+		return nil, fmt.Errorf("%s: the server answered %d %s", command, res.StatusCode, http.StatusText(res.StatusCode))
+	}
+	return nil, &refusal{res.StatusCode, f.Error}
+}
+
+// A refusal is an error that the API answered with. It is what the store said.
+type refusal struct {
+	code int
+	text string
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return r.text }
+
+// Is implements errors.Is.
+func (r *refusal) Is(target error) bool {
+	return target == refusals[r.code]
+}
+
+// refusals are the errors that callers tell apart. It is never changed.
+var refusals = map[int]error{
+	http.StatusNotFound:            storage.ErrNotFound,
+	http.StatusConflict:            storage.ErrExists,
+	http.StatusBadRequest:          storage.ErrInvalid,
+	http.StatusInsufficientStorage: storage.ErrOverQuota,
 }

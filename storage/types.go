@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,43 @@ const (
 	Deleted
 	Draft
 )
+
+// flagNames are the system flags as IMAP writes them. It is never changed.
+var flagNames = [...]struct {
+	flag Flags
+	name string
+}{{Answered, `\Answered`}, {Flagged, `\Flagged`}, {Deleted, `\Deleted`}, {Seen, `\Seen`}, {Draft, `\Draft`}}
+
+// Names returns the names of the flags, as IMAP writes them.
+func (f Flags) Names() []string {
+	var names []string
+	for _, n := range flagNames {
+		if f&n.flag != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
+// ParseFlags parts the names of flags into system flags and keywords. Names
+// that begin with a backslash and are no system flags are returned as unknown.
+func ParseFlags(names []string) (flags Flags, keywords, unknown []string) {
+next:
+	for _, name := range names {
+		for _, n := range flagNames {
+			if strings.EqualFold(name, n.name) {
+				flags |= n.flag
+				continue next
+			}
+		}
+		if strings.HasPrefix(name, `\`) {
+			unknown = append(unknown, name)
+		} else {
+			keywords = append(keywords, name)
+		}
+	}
+	return flags, keywords, unknown
+}
 
 // Errors that callers tell apart. All others are faults of the store or the disk.
 var (

@@ -14,6 +14,8 @@ type Mailbox struct {
 	Name       string // UTF-8, levels parted by "/"; the inbox is "INBOX"
 	SpecialUse string // "\Sent" and so on, or "" (RFC 6154 section 2)
 	Subscribed bool
+	Messages   int64 // about how many, for a sign of progress; 0: not known beforehand
+	Bytes      int64 // about how much, likewise
 }
 
 // A Message is one message of an archive.

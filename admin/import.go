@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"mailbox/admin/archive"
+	"mailbox/storage"
+)
+
+// An Import brings the mail of an archive into an account. What is there
+// already, by mailbox, date, size and hash, does not come twice: an import that
+// was cut goes on when it is begun again.
+type Import struct {
+	Client   *Client
+	Address  string         // of the user
+	DryRun   bool           // only says what would come
+	Aside    string         // directory for what cannot be read or stored; made when it is needed
+	Progress func(Progress) // is told after each message; nil: nobody
+
+	report   TransferReport
+	progress Progress
+	names    nameFitter
+	kept     int // messages set aside
+}
+
+// Run imports everything. What cannot be read or stored is in the report and
+// set aside; an error says that the import itself cannot go on, and the report
+// what was done until then.
+func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, error) {
+	i.report = TransferReport{Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	boxes, err := from.Mailboxes(ctx)
+	if err != nil {
+		return i.report, err
+	}
+	for _, m := range boxes {
+		i.progress.AllMessages += m.Messages
+		i.progress.AllBytes += m.Bytes
+	}
+	for _, m := range boxes {
+		if err := i.mailbox(ctx, from, m); err != nil {
+			return i.report, fmt.Errorf("mailbox %q: %w", m.Name, err)
+		}
+	}
+	return i.report, nil
+}
+
+func (i *Import) mailbox(ctx context.Context, from archive.Reader, m archive.Mailbox) error {
+	name := i.names.fit(m.Name)
+	i.progress.Mailbox = name
+	i.report.Mailboxes = append(i.report.Mailboxes, MailboxTransfer{Source: m.Name, Name: name})
+	in := &mailboxImport{Import: i, ref: mailboxRef{i.Address, name}, counts: &i.report.Mailboxes[len(i.report.Mailboxes)-1]}
+	if !i.DryRun {
+		err := i.Client.Call(ctx, "mailbox/ensure", NewMailbox{i.Address, name, m.SpecialUse, m.Subscribed}, &None{})
+		if err != nil {
+			return err
+		}
+	}
+	if err := in.there(ctx); err != nil {
+		return err
+	}
+	return in.all(ctx, from)
+}
+
+// A mailboxImport brings one mailbox in.
+type mailboxImport struct {
+	*Import
+	ref    mailboxRef
+	counts *MailboxTransfer
+	known  map[[16]byte]int // what was there before, by fingerprint; each is the match of one message that comes
+	batch  batch
+	sent   chan sentBatch // the one that is on its way; nil: none is
+}
+
+// fingerprint is short, so that half a million of them take little memory.
+func fingerprint(received, size int64, sum []byte) [16]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d %x", received, size, sum)
+	return [16]byte(h.Sum(nil))
+}
+
+// there asks what the mailbox has.
+func (in *mailboxImport) there(ctx context.Context) error {
+	in.known = map[[16]byte]int{}
+	s, err := in.Client.stream(ctx, "import/contents", in.ref)
+	if in.DryRun && errors.Is(err, storage.ErrNotFound) {
+		return nil // it is not made yet
+	}
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for r := newStreamReader(s); ; {
+		rec, _, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if c := rec.Content; c != nil {
+			in.known[fingerprint(c.Received, c.Size, c.SHA256)]++
+		}
+	}
+}
+
+// all reads the mailbox. That the source cannot be read any further is a part
+// of the report, that nothing can be stored is an error.
+func (in *mailboxImport) all(ctx context.Context, from archive.Reader) error {
+	defer func() { in.batch.close() }()
+	var ours error
+	err := from.Messages(ctx, in.counts.Source, func(m *archive.Message) error {
+		ours = in.message(ctx, m)
+		return ours
+	})
+	if err != nil && ours == nil && ctx.Err() == nil {
+		err = in.fail("", err, nil)
+	}
+	if err == nil {
+		err = in.flush(ctx)
+	}
+	return errors.Join(err, in.wait())
+}
+
+// message takes one message in. Its error ends the import.
+func (in *mailboxImport) message(ctx context.Context, m *archive.Message) error {
+	if m.Err != nil {
+		return in.fail(m.Place, m.Err, m.Content)
+	}
+	p, err := readPending(m)
+	if err != nil {
+		return err
+	}
+	if p.unreadable != nil {
+		defer p.close()
+		return in.fail(m.Place, p.unreadable, p.content())
+	}
+	in.counts.Found++
+	in.counts.Bytes += p.head.Size
+	in.progress.Messages++
+	in.progress.Bytes += p.head.Size
+	if in.Progress != nil {
+		in.Progress(in.progress)
+	}
+	key := fingerprint(p.head.Received, p.head.Size, p.sum)
+	if n := in.known[key]; n > 0 {
+		in.known[key] = n - 1
+		in.counts.There++
+		p.close()
+		return nil
+	}
+	if in.DryRun {
+		in.counts.Added++
+		p.close()
+		return nil
+	}
+	if in.batch.add(p) {
+		return in.flush(ctx)
+	}
+	return nil
+}
+
+// flush sends the batch, when the one before it has arrived, so that the order
+// stays. The next one can be read meanwhile.
+func (in *mailboxImport) flush(ctx context.Context) error {
+	if err := in.wait(); err != nil || len(in.batch.list) == 0 {
+		return err
+	}
+	b := in.batch
+	in.batch = batch{}
+	in.sent = make(chan sentBatch, 1)
+	go func(to chan sentBatch) {
+		done := sentBatch{batch: b}
+		done.err = done.deliver(ctx, in.Client, in.ref, b.list)
+		to <- done
+	}(in.sent)
+	return nil
+}
+
+// wait waits for the batch that is on its way, and takes its result.
+func (in *mailboxImport) wait() error {
+	if in.sent == nil {
+		return nil
+	}
+	done := <-in.sent
+	in.sent = nil
+	defer done.close()
+	in.counts.Added += done.added
+	for _, r := range done.refused {
+		if err := in.fail(r.place, r.err, r.content()); err != nil {
+			return err
+		}
+	}
+	for _, p := range done.bare {
+		in.report.Failed = append(in.report.Failed, FailedMessage{in.counts.Source, p.place, "came without its keywords: a mailbox can have no more of them", ""})
+	}
+	return done.err
+}
+
+// fail reports a message, and sets aside what there is of it.
+func (in *mailboxImport) fail(place string, reason error, content io.Reader) error {
+	in.counts.Failed++
+	f := FailedMessage{Mailbox: in.counts.Source, Place: place, Reason: reason.Error()}
+	if content != nil && !in.DryRun {
+		var err error
+		if f.Kept, err = in.setAside(f, content); err != nil {
+			return err
+		}
+	}
+	in.report.Failed = append(in.report.Failed, f)
+	return nil
+}

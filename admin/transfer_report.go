@@ -1,0 +1,33 @@
+package admin
+
+// A TransferReport says what came in or went out.
+type TransferReport struct {
+	Mailboxes []MailboxTransfer `json:"mailboxes"`
+	Failed    []FailedMessage   `json:"failed"`
+}
+
+// A MailboxTransfer is what became of one mailbox.
+type MailboxTransfer struct {
+	Source string `json:"source"` // its name there
+	Name   string `json:"name"`   // its name here
+	Found  int64  `json:"found"`  // messages
+	Bytes  int64  `json:"bytes"`  // of those that were found
+	Added  int64  `json:"added"`
+	There  int64  `json:"there"` // were there already
+	Failed int64  `json:"failed"`
+}
+
+// A FailedMessage is one that could not be read or stored.
+type FailedMessage struct {
+	Mailbox string `json:"mailbox"` // its name at the source
+	Place   string `json:"place"`
+	Reason  string `json:"reason"`
+	Kept    string `json:"kept,omitempty"` // the file that has what there is of it
+}
+
+// Progress tells how far a transfer is. What is not known beforehand is 0.
+type Progress struct {
+	Mailbox               string
+	Messages, Bytes       int64
+	AllMessages, AllBytes int64
+}
