@@ -21,7 +21,7 @@ type Export struct {
 
 // Run exports everything. It is durable when the archive was closed after it.
 func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, error) {
-	report := TransferReport{Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	report := TransferReport{Address: e.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
 	var boxes []Mailbox
 	if err := e.Client.Call(ctx, "mailbox/list", UserRef{e.Address}, &boxes); err != nil {
 		return report, err

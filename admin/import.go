@@ -31,7 +31,7 @@ type Import struct {
 // set aside; an error says that the import itself cannot go on, and the report
 // what was done until then.
 func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, error) {
-	i.report = TransferReport{Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	i.report = TransferReport{Address: i.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
 	boxes, err := from.Mailboxes(ctx)
 	if err != nil {
 		return i.report, err

@@ -2,6 +2,7 @@ package admin
 
 // A TransferReport says what came in or went out.
 type TransferReport struct {
+	Address   string            `json:"address"` // of the user
 	Mailboxes []MailboxTransfer `json:"mailboxes"`
 	Failed    []FailedMessage   `json:"failed"`
 }

@@ -32,23 +32,28 @@ root or of the server's user.`
 	return c
 }
 
-// ask runs one command of the API: at the running server, or on the store
-// itself where none runs.
+// ask runs one command of the API.
 func (o *options) ask(c *cobra.Command, command string, in, out any) error {
+	return o.withClient(c, func(client *admin.Client) error {
+		return client.Call(c.Context(), command, in, out)
+	})
+}
+
+// withClient gives do a client: of the running server, or of the store itself
+// where none runs.
+func (o *options) withClient(c *cobra.Command, do func(*admin.Client) error) error {
 	cfg, err := loadConfig(o.config)
 	if err != nil {
 		return err
 	}
 	client, err := admin.Dial(cfg.Admin.Socket)
 	if errors.Is(err, admin.ErrNoServer) {
-		return offline(c.Context(), cfg, func(client *admin.Client) error {
-			return client.Call(c.Context(), command, in, out)
-		})
+		return offline(c.Context(), cfg, do)
 	}
 	if err != nil {
 		return err
 	}
-	return client.Call(c.Context(), command, in, out)
+	return do(client)
 }
 
 // offline gives do a client of the API on the store itself. Root becomes the
