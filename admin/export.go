@@ -1,11 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"mailbox/admin/archive"
 )
@@ -14,17 +14,22 @@ import (
 type Export struct {
 	Client   *Client
 	Address  string         // of the user
+	Aside    string         // directory for what the archive does not take; made when it is needed
 	Progress func(Progress) // is told after each message; nil: nobody
 
+	report   TransferReport
 	progress Progress
+	aside    aside
 }
 
 // Run exports everything. It is durable when the archive was closed after it.
+// What the archive does not take is in the report and set aside.
 func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, error) {
-	report := TransferReport{Address: e.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	e.report = TransferReport{Address: e.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	e.aside.dir = e.Aside
 	var boxes []Mailbox
 	if err := e.Client.Call(ctx, "mailbox/list", UserRef{e.Address}, &boxes); err != nil {
-		return report, err
+		return e.report, err
 	}
 	for _, m := range boxes {
 		e.progress.AllMessages += m.Messages
@@ -33,12 +38,12 @@ func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, er
 	for _, m := range boxes {
 		t := MailboxTransfer{Source: m.Name, Name: m.Name}
 		err := e.mailbox(ctx, m, to, &t)
-		report.Mailboxes = append(report.Mailboxes, t)
+		e.report.Mailboxes = append(e.report.Mailboxes, t)
 		if err != nil {
-			return report, fmt.Errorf("mailbox %q: %w", m.Name, err)
+			return e.report, fmt.Errorf("mailbox %q: %w", m.Name, err)
 		}
 	}
-	return report, nil
+	return e.report, nil
 }
 
 func (e *Export) mailbox(ctx context.Context, m Mailbox, to archive.Writer, t *MailboxTransfer) error {
@@ -63,20 +68,35 @@ func (e *Export) mailbox(ctx context.Context, m Mailbox, to archive.Writer, t *M
 		if err != nil {
 			return err
 		}
-		h := rec.Message
-		err = to.Message(ctx, &archive.Message{
-			Place: fmt.Sprintf("UID %d", h.UID), Received: h.received(), Flags: slices.Clone(h.Flags), Content: octets,
-		})
-		if err != nil {
-			return fmt.Errorf("UID %d: %w", h.UID, err)
-		}
-		t.Found++
-		t.Bytes += h.Size
-		t.Added++
-		e.progress.Messages++
-		e.progress.Bytes += h.Size
-		if e.Progress != nil {
-			e.Progress(e.progress)
+		if err := e.message(ctx, rec.Message, octets, to, t); err != nil {
+			return fmt.Errorf("UID %d: %w", rec.Message.UID, err)
 		}
 	}
+}
+
+func (e *Export) message(ctx context.Context, h *messageHead, octets io.Reader, to archive.Writer, t *MailboxTransfer) error {
+	place := fmt.Sprintf("UID %d", h.UID)
+	err := to.Message(ctx, &archive.Message{Place: place, Received: h.received(), Flags: h.Flags, Content: octets})
+	var refused *archive.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		f := FailedMessage{Mailbox: t.Source, Place: place, Reason: err.Error()}
+		if f.Kept, err = e.aside.keep(f, bytes.NewReader(refused.Content)); err != nil {
+			return err
+		}
+		e.report.Failed = append(e.report.Failed, f)
+		t.Failed++
+	case err != nil:
+		return err
+	default:
+		t.Added++
+	}
+	t.Found++
+	t.Bytes += h.Size
+	e.progress.Messages++
+	e.progress.Bytes += h.Size
+	if e.Progress != nil {
+		e.Progress(e.progress)
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ type Import struct {
 	report   TransferReport
 	progress Progress
 	names    nameFitter
-	kept     int // messages set aside
+	aside    aside
 }
 
 // Run imports everything. What cannot be read or stored is in the report and
@@ -32,6 +32,7 @@ type Import struct {
 // what was done until then.
 func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, error) {
 	i.report = TransferReport{Address: i.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	i.aside.dir = i.Aside
 	boxes, err := from.Mailboxes(ctx)
 	if err != nil {
 		return i.report, err
@@ -206,7 +207,7 @@ func (in *mailboxImport) fail(place string, reason error, content io.Reader) err
 	f := FailedMessage{Mailbox: in.counts.Source, Place: place, Reason: reason.Error()}
 	if content != nil && !in.DryRun {
 		var err error
-		if f.Kept, err = in.setAside(f, content); err != nil {
+		if f.Kept, err = in.aside.keep(f, content); err != nil {
 			return err
 		}
 	}

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"mailbox/admin/archive"
@@ -183,24 +181,4 @@ func send(ctx context.Context, c *Client, to mailboxRef, list []*pending) error 
 		}
 		return nil
 	})
-}
-
-// setAside keeps what there is of a message in a file of its own, beside one
-// that says why.
-func (i *Import) setAside(f FailedMessage, content io.Reader) (name string, err error) {
-	if err := os.MkdirAll(i.Aside, 0o700); err != nil {
-		return "", err
-	}
-	var file *os.File
-	for file == nil {
-		i.kept++
-		name = filepath.Join(i.Aside, fmt.Sprintf("%06d.eml", i.kept))
-		if file, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
-			return "", err
-		}
-	}
-	_, _ = io.Copy(file, content) // as much as can be read
-	err = errors.Join(file.Sync(), file.Close())
-	why := fmt.Sprintf("mailbox: %s\nplace: %s\nreason: %s\n", f.Mailbox, f.Place, f.Reason)
-	return name, errors.Join(err, os.WriteFile(name[:len(name)-len("eml")]+"txt", []byte(why), 0o600))
 }

@@ -47,9 +47,22 @@ type Writer interface {
 	// Mailbox begins a mailbox: what Message gets from now on is put into it.
 	Mailbox(ctx context.Context, m Mailbox) error
 
-	// Message adds a message. Its Content is read before Message returns.
+	// Message adds a message. Its Content is read before Message returns. A
+	// RefusedError concerns this message alone.
 	Message(ctx context.Context, m *Message) error
 
 	// Close makes what was written durable. Nothing is whole before that.
 	Close() error
 }
+
+// A RefusedError says that a format, or the library for it, does not take a message.
+type RefusedError struct {
+	Err     error
+	Content []byte // of the message
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap implements errors.Unwrap.
+func (e *RefusedError) Unwrap() error { return e.Err }

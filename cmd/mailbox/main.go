@@ -74,6 +74,8 @@ func newRootCommand() *cobra.Command {
 		newVerifyCommand(o),
 		newConfigCommand(o),
 		newAdminCommand(o),
+		newImportCommand(o),
+		newExportCommand(o),
 		newVersionCommand(),
 		newManCommand(),
 	)

@@ -24,15 +24,18 @@ type mailImport struct {
 func (m *mailImport) flags(c *cobra.Command) {
 	c.Flags().StringVar(&m.user, "user", "", "whose mail it becomes: an `address`")
 	c.Flags().BoolVar(&m.dryRun, "dry-run", false, "only say what would come")
-	c.Flags().StringVar(&m.aside, "aside", "", "`directory` for messages that cannot be read; default: mailbox-import-<time> in this one")
+	asideFlag(c, &m.aside)
 	c.MarkFlagRequired("user") //nolint:errcheck // there is such a flag
+}
+
+// asideFlag says where messages are kept that cannot be moved.
+func asideFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "aside", "mailbox-aside-"+time.Now().Format("20060102-150405"), "`directory` for messages that cannot be read or written; made when it is needed")
+	c.Flags().Lookup("aside").DefValue = "mailbox-aside-<time> in this directory"
 }
 
 // run imports what open opens.
 func (m *mailImport) run(c *cobra.Command, open func() (archive.Reader, error)) error {
-	if m.aside == "" {
-		m.aside = "mailbox-import-" + time.Now().Format("20060102-150405")
-	}
 	return m.withClient(c, func(client *admin.Client) error {
 		from, err := open()
 		if err != nil {
@@ -47,7 +50,7 @@ func (m *mailImport) run(c *cobra.Command, open func() (archive.Reader, error)) 
 		if m.dryRun {
 			added = "WOULD ADD"
 		}
-		return errors.Join(m.printReport(c, report, added), withRights(err), unread(report))
+		return errors.Join(m.printReport(c, report, added), withRights(err), incomplete(report))
 	})
 }
 
@@ -60,8 +63,8 @@ func withRights(err error) error {
 	return err
 }
 
-// unread makes an error of messages that did not come.
-func unread(r admin.TransferReport) error {
+// incomplete makes an error of messages that did not come.
+func incomplete(r admin.TransferReport) error {
 	n := int64(0)
 	for _, m := range r.Mailboxes {
 		n += m.Failed
@@ -69,7 +72,7 @@ func unread(r admin.TransferReport) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d messages did not come; they are named above", n)
+	return fmt.Errorf("%d messages were left out; they are named above", n)
 }
 
 func (o *options) printReport(c *cobra.Command, r admin.TransferReport, added string) error {
@@ -104,13 +107,15 @@ func printTransfer(w io.Writer, m admin.MailboxTransfer) {
 // A mailExport are the flags of an export, and what it does with them.
 type mailExport struct {
 	*options
-	user string
-	all  bool
+	user  string
+	all   bool
+	aside string
 }
 
 func (m *mailExport) flags(c *cobra.Command) {
 	c.Flags().StringVar(&m.user, "user", "", "whose mail is written: an `address`")
 	c.Flags().BoolVar(&m.all, "all", false, "write the mail of every user, each below DEST in a place named by the address")
+	asideFlag(c, &m.aside)
 	c.MarkFlagsOneRequired("user", "all")
 	c.MarkFlagsMutuallyExclusive("user", "all")
 }
@@ -144,12 +149,9 @@ func (m *mailExport) one(c *cobra.Command, client *admin.Client, address string,
 		return err
 	}
 	sign := newProgressSign(c)
-	out := admin.Export{Client: client, Address: address, Progress: sign.update}
+	out := admin.Export{Client: client, Address: address, Aside: m.aside, Progress: sign.update}
 	report, err := out.Run(c.Context(), to)
 	err = errors.Join(err, to.Close())
 	sign.close()
-	if err != nil {
-		return err
-	}
-	return m.printReport(c, report, "WRITTEN")
+	return errors.Join(m.printReport(c, report, "WRITTEN"), err, incomplete(report))
 }
