@@ -70,9 +70,13 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "alias/remove", a.aliasRemove)
 	handle(mux, a, "mailbox/list", a.mailboxList)
 	handle(mux, a, "mailbox/ensure", a.mailboxEnsure)
-	a.handleOut(mux, "import/contents", a.contents)
-	a.handleIn(mux, "import/messages", a.importMessages)
-	a.handleOut(mux, "export/messages", a.exportMessages)
+	handleAnswer(mux, a, "import/contents", a.contents)
+	handleUpload(mux, a, "import/messages", a.importMessages)
+	handleAnswer(mux, a, "export/messages", a.exportMessages)
+	handleAnswer(mux, a, "pull/known", a.pullKnown)
+	handleAnswer(mux, a, "pull/copies", a.pullCopies)
+	handleUpload(mux, a, "pull/messages", a.pullMessages)
+	handle(mux, a, "pull/change", a.pullChange)
 	handle(mux, a, "session/list", a.sessionList)
 	handle(mux, a, "session/kill", a.sessionKill)
 	handle(mux, a, "queue/list", a.queueList)
@@ -110,6 +114,37 @@ func handle[In, Out any](mux *http.ServeMux, a *API, command string, f call[In, 
 			return
 		}
 		out, err := f(r.Context(), in)
+		if err != nil {
+			reply(w, status(err), failure{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, out)
+	})
+}
+
+// handleAnswer answers a request of JSON with a stream.
+func handleAnswer[In any](mux *http.ServeMux, a *API, command string, f func(context.Context, In, *streamWriter) error) {
+	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
+		defer a.recovered(w, command)
+		var in In
+		out := newStreamWriter(w)
+		err := decode(w, r, &in)
+		if err == nil {
+			err = f(r.Context(), in, out)
+		}
+		if err != nil && !out.begun() {
+			reply(w, status(err), failure{err.Error()})
+			return
+		}
+		_ = out.end(err) // the peer has gone
+	})
+}
+
+// handleUpload answers a request that is a stream with JSON.
+func handleUpload[Out any](mux *http.ServeMux, a *API, command string, f func(context.Context, *streamReader) (Out, error)) {
+	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
+		defer a.recovered(w, command)
+		out, err := f(r.Context(), newStreamReader(r.Body))
 		if err != nil {
 			reply(w, status(err), failure{err.Error()})
 			return

@@ -19,6 +19,8 @@ type record struct {
 	Mailbox *mailboxRef  `json:"mailbox,omitempty"`
 	Message *messageHead `json:"message,omitempty"`
 	Content *contentSum  `json:"content,omitempty"`
+	Origin  *pullOrigin  `json:"origin,omitempty"`
+	Pulled  *pulledHead  `json:"pulled,omitempty"`
 	End     bool         `json:"end,omitempty"`
 	Error   string       `json:"error,omitempty"`
 }
@@ -32,10 +34,12 @@ type mailboxRef struct {
 // A messageHead says what follows.
 type messageHead struct {
 	UID      uint32   `json:"uid,omitempty"`
-	Received int64    `json:"received"` // Unix seconds
-	Zone     int      `json:"zone"`     // seconds east of UTC
+	Email    int64    `json:"email,omitempty"` // the message is this one, which is here already; no octets follow
+	Received int64    `json:"received"`        // Unix seconds
+	Zone     int      `json:"zone"`            // seconds east of UTC
 	Flags    []string `json:"flags,omitempty"`
 	Size     int64    `json:"size"`
+	SHA256   []byte   `json:"sha256,omitempty"` // of the octets, where they are remembered
 }
 
 // received is INTERNALDATE.
@@ -54,15 +58,38 @@ type contentSum struct {
 	Received int64  `json:"received"`
 	Size     int64  `json:"size"`
 	SHA256   []byte `json:"sha256"`
+	Email    int64  `json:"email"`
 }
 
 // maxRecord bounds a line, in octets: a message may have 255 keywords.
 const maxRecord = 256 << 10
 
 // A streamWriter writes records.
-type streamWriter struct{ w *bufio.Writer }
+type streamWriter struct {
+	w   *bufio.Writer
+	out *countedWriter
+}
 
-func newStreamWriter(w io.Writer) *streamWriter { return &streamWriter{bufio.NewWriterSize(w, 64<<10)} }
+func newStreamWriter(w io.Writer) *streamWriter {
+	out := &countedWriter{w: w}
+	return &streamWriter{bufio.NewWriterSize(out, 64<<10), out}
+}
+
+// begun tells whether anything of the stream has left it.
+func (s *streamWriter) begun() bool { return s.out.n > 0 }
+
+// A countedWriter counts what is written.
+type countedWriter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *countedWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
 
 func (s *streamWriter) record(r record) error {
 	line, err := json.Marshal(r)
@@ -135,6 +162,9 @@ func (s *streamReader) next() (record, io.Reader, error) {
 	case r.Message != nil:
 		if r.Message.Size < 0 {
 			return r, nil, errors.New("stream of mail: a message of negative size")
+		}
+		if r.Message.Email != 0 {
+			return r, nil, nil
 		}
 		s.body = &io.LimitedReader{R: s.r, N: r.Message.Size}
 		return r, s.body, nil

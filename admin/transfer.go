@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"mailbox/storage"
 )
@@ -59,14 +58,22 @@ func (a *API) mailbox(ctx context.Context, ref mailboxRef) (storage.Mailbox, err
 }
 
 // contents answers with what a mailbox has, so that nothing is put into it twice.
-func (a *API) contents(ctx context.Context, m storage.Mailbox, out *streamWriter) error {
+func (a *API) contents(ctx context.Context, ref mailboxRef, out *streamWriter) error {
+	m, err := a.mailbox(ctx, ref)
+	if err != nil {
+		return err
+	}
 	return a.DB.Contents(ctx, m.Account, m.ID, func(c storage.Content) error {
-		return out.record(record{Content: &contentSum{c.Received, c.Size, c.SHA256[:]}})
+		return out.record(record{Content: &contentSum{c.Received, c.Size, c.SHA256[:], int64(c.Email)}})
 	})
 }
 
 // exportMessages answers with all messages of a mailbox.
-func (a *API) exportMessages(ctx context.Context, m storage.Mailbox, out *streamWriter) error {
+func (a *API) exportMessages(ctx context.Context, ref mailboxRef, out *streamWriter) error {
+	m, err := a.mailbox(ctx, ref)
+	if err != nil {
+		return err
+	}
 	x, err := a.DB.Index(ctx, m.Account, m.ID)
 	if err != nil {
 		return err
@@ -138,37 +145,53 @@ func (a *API) importMessages(ctx context.Context, in *streamReader) (Imported, e
 	}
 	var batch importBatch
 	defer batch.close()
-	for {
-		r, octets, err := in.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil && (r.Message == nil || len(batch.list) == maxImport) {
-			err = fmt.Errorf("a batch is at most %d messages: %w", maxImport, storage.ErrInvalid)
-		}
-		if err == nil {
-			err = batch.add(a.DB, r.Message, octets)
-		}
-		if err != nil {
-			return Imported{}, err
-		}
+	if err := batch.read(a.DB, in); err != nil || len(batch.list) == 0 {
+		return Imported{}, err
 	}
-	if len(batch.list) > 0 {
-		_, _, err = a.DB.Append(ctx, m.Account, m.ID, batch.list)
-	}
+	_, _, err = a.DB.Append(ctx, m.Account, m.ID, batch.uploads())
 	return Imported{len(batch.list)}, err
 }
 
 // An importBatch gathers messages.
 type importBatch struct {
-	list   []storage.Upload
+	list   []imported
 	memory int64
+}
+
+// An imported is a message, and what it said of itself.
+type imported struct {
+	head *messageHead
+	storage.Upload
+}
+
+// read takes in all messages up to the end of the stream.
+func (b *importBatch) read(db *storage.DB, in *streamReader) error {
+	for {
+		r, octets, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && (r.Message == nil || len(b.list) == maxImport) {
+			err = fmt.Errorf("a batch is at most %d messages: %w", maxImport, storage.ErrInvalid)
+		}
+		if err == nil {
+			err = b.add(db, r.Message, octets)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (b *importBatch) add(db *storage.DB, h *messageHead, octets io.Reader) error {
 	flags, keywords, unknown := storage.ParseFlags(h.Flags)
 	if len(unknown) > 0 {
 		return fmt.Errorf("flag %q: %w", unknown[0], storage.ErrInvalid)
+	}
+	m := imported{h, storage.Upload{Received: h.received(), Flags: flags, Keywords: keywords}}
+	if h.Email != 0 {
+		b.list = append(b.list, m) // it is here already
+		return nil
 	}
 	spool := db.NewSpool()
 	if b.memory >= importMemory {
@@ -182,48 +205,26 @@ func (b *importBatch) add(db *storage.DB, h *messageHead, octets io.Reader) erro
 		spool.Discard()
 		return err
 	}
-	message, err := spool.Finish(nil)
-	if err != nil {
+	if m.Message, err = spool.Finish(nil); err != nil {
 		return err
 	}
-	b.memory += message.Memory()
-	b.list = append(b.list, storage.Upload{Message: message, Received: h.received(), Flags: flags, Keywords: keywords})
+	b.memory += m.Message.Memory()
+	b.list = append(b.list, m)
 	return nil
 }
 
-func (b *importBatch) close() {
-	for _, up := range b.list {
-		up.Message.Close() //nolint:errcheck // what was stored is not removed
+func (b *importBatch) uploads() []storage.Upload {
+	all := make([]storage.Upload, len(b.list))
+	for i, m := range b.list {
+		all[i] = m.Upload
 	}
+	return all
 }
 
-// handleOut answers a request of JSON with a stream about a mailbox.
-func (a *API) handleOut(mux *http.ServeMux, command string, f func(context.Context, storage.Mailbox, *streamWriter) error) {
-	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
-		defer a.recovered(w, command)
-		var ref mailboxRef
-		m, err := storage.Mailbox{}, decode(w, r, &ref)
-		if err == nil {
-			m, err = a.mailbox(r.Context(), ref)
+func (b *importBatch) close() {
+	for _, m := range b.list {
+		if m.Message != nil {
+			m.Message.Close() //nolint:errcheck // what was stored is not removed
 		}
-		if err != nil {
-			reply(w, status(err), failure{err.Error()})
-			return
-		}
-		out := newStreamWriter(w)
-		_ = out.end(f(r.Context(), m, out)) // the peer has gone
-	})
-}
-
-// handleIn answers a request that is a stream.
-func (a *API) handleIn(mux *http.ServeMux, command string, f func(context.Context, *streamReader) (Imported, error)) {
-	mux.HandleFunc("POST /"+command, func(w http.ResponseWriter, r *http.Request) {
-		defer a.recovered(w, command)
-		done, err := f(r.Context(), newStreamReader(r.Body))
-		if err != nil {
-			reply(w, status(err), failure{err.Error()})
-			return
-		}
-		reply(w, http.StatusOK, done)
-	})
+	}
 }

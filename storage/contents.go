@@ -9,11 +9,12 @@ import (
 )
 
 // A Content tells messages apart that come from elsewhere: two of a mailbox
-// with equal contents are the same message.
+// that agree in all but Email are the same message.
 type Content struct {
 	Received int64             // Unix seconds
 	Size     int64             // octets
 	SHA256   [sha256.Size]byte // of the octets
+	Email    EmailID
 }
 
 // contentSlice is how many messages one read transaction of Contents looks at.
@@ -29,11 +30,11 @@ func (db *DB) Contents(ctx context.Context, account AccountID, mailbox MailboxID
 		sum  []byte // nil: in a file
 	}
 	for after := UID(0); ; {
-		rows, err := db.readDB.QueryContext(ctx, `SELECT m.uid, e.received, e.size, b.id, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
+		rows, err := db.readDB.QueryContext(ctx, `SELECT m.uid, e.received, e.size, e.id, b.id, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
 			FROM message m JOIN mailbox x ON x.id = m.mailbox JOIN email e ON e.id = m.email JOIN blob b ON b.id = e.blob
 			WHERE x.account = ? AND m.mailbox = ? AND m.uid > ? ORDER BY m.uid LIMIT ?`, account, mailbox, after, contentSlice)
 		list, err := collect(rows, err, func(scan func(...any) error) (r row, err error) {
-			return r, scan(&r.uid, &r.Received, &r.Size, &r.blob, &r.sum)
+			return r, scan(&r.uid, &r.Received, &r.Size, &r.Email, &r.blob, &r.sum)
 		})
 		if err != nil {
 			return err

@@ -108,6 +108,7 @@ func (t *tx) sweepAccount(id AccountID) (done bool, err error) {
 	}
 	for _, q := range []string{
 		`DELETE FROM annotation WHERE account = ?`,
+		`DELETE FROM origin WHERE account = ?`,
 		`DELETE FROM mailbox WHERE account = ?`,
 		`DELETE FROM expunged WHERE account = ?`,
 		`DELETE FROM acquaintance WHERE account = ?`,

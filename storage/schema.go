@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1, schema2, schema3, schema4, schema5}
+var migrations = [...]string{schema1, schema2, schema3, schema4, schema5, schema6}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -310,4 +310,31 @@ CREATE TABLE thread_id (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX thread_id_thread ON thread_id (thread);
 CREATE INDEX email_thread ON email (thread);
+`
+
+// schema6 is where messages came from that were pulled from another server.
+const schema6 = `
+-- A mailbox of another server in one life of its UIDs.
+CREATE TABLE origin (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	account  INTEGER NOT NULL REFERENCES account(id),
+	source   TEXT NOT NULL,
+	mailbox  TEXT NOT NULL,
+	validity INTEGER NOT NULL,
+	UNIQUE (account, source, mailbox, validity)
+) STRICT;
+
+-- The emails that came from it, by their UIDs there. size and sha256 are of the
+-- octets as they came; flags, parted by spaces, are those last seen there. The
+-- email may be gone.
+CREATE TABLE pulled (
+	origin  INTEGER NOT NULL REFERENCES origin(id) ON DELETE CASCADE,
+	uid     INTEGER NOT NULL,
+	email   INTEGER NOT NULL,
+	mailbox INTEGER NOT NULL,
+	size    INTEGER NOT NULL,
+	sha256  BLOB NOT NULL,
+	flags   TEXT NOT NULL,
+	PRIMARY KEY (origin, uid)
+) STRICT, WITHOUT ROWID;
 `
