@@ -235,3 +235,17 @@ func (c *conn) spName() (string, error) {
 	}
 	return c.mailboxName()
 }
+
+// modifiers reads what may stand in parentheses behind the arguments of a
+// command (RFC 4466 section 2), and the end of the line. read is given each
+// name, and reads what belongs to it.
+func (c *conn) modifiers(read func(name string) error) error {
+	more, err := c.dec.Accept(' ')
+	if err == nil && more {
+		err = c.dec.Words(read)
+	}
+	if err != nil {
+		return err
+	}
+	return c.dec.CRLF()
+}

@@ -37,13 +37,12 @@ func (c *conn) readResultOptions() (all resultOption, err error) {
 	if err := c.dec.SP(); err != nil {
 		return 0, err
 	}
-	err = c.dec.List(func() error {
-		word, err := c.dec.Word()
-		if err == nil && resultOptions[word] == 0 {
-			err = bad("unknown result option " + word)
+	err = c.dec.Words(func(word string) error {
+		if resultOptions[word] == 0 {
+			return bad("unknown result option " + word)
 		}
 		all |= resultOptions[word]
-		return err
+		return nil
 	})
 	if err != nil {
 		return 0, err

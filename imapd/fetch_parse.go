@@ -113,34 +113,21 @@ type fetchModifiers struct {
 
 // fetchModifiers reads the modifiers of FETCH, to the end of the line.
 func (c *conn) fetchModifiers(uid bool) (m fetchModifiers, err error) {
-	more, err := c.dec.Accept(' ')
-	if err != nil {
-		return m, err
-	}
-	if more {
-		err = c.dec.List(func() error {
-			word, err := c.dec.Word()
-			if err != nil {
-				return err
-			}
-			switch word {
-			case "CHANGEDSINCE":
-				if err := c.dec.SP(); err != nil {
-					return err
-				}
+	err = c.modifiers(func(word string) error {
+		switch word {
+		case "CHANGEDSINCE":
+			err := c.dec.SP()
+			if err == nil {
 				m.changed = true
 				m.since, err = c.modSeq()
-				return err
-			case "VANISHED":
-				m.vanished = true
-				return c.require(qResync, "QRESYNC")
 			}
-			return bad("unknown modifier " + word)
-		})
-	}
-	if err == nil {
-		err = c.dec.CRLF()
-	}
+			return err
+		case "VANISHED":
+			m.vanished = true
+			return c.require(qResync, "QRESYNC")
+		}
+		return bad("unknown modifier " + word)
+	})
 	if err == nil && m.vanished && (!m.changed || !uid) {
 		err = bad("VANISHED needs UID FETCH and CHANGEDSINCE")
 	}

@@ -83,11 +83,7 @@ func (c *conn) sortOrder() (by order, err error) {
 		return nil, err
 	}
 	reverse := false
-	err = c.dec.List(func() error {
-		word, err := c.dec.Word()
-		if err != nil {
-			return err
-		}
+	err = c.dec.Words(func(word string) error {
 		if word == "REVERSE" && !reverse {
 			reverse = true
 			return nil
