@@ -177,6 +177,10 @@ func TestSearchModSeq(t *testing.T) {
 		fmt.Sprintf("UID SEARCH RETURN (MIN MAX) MODSEQ %d", four):                     fmt.Sprintf(`* ESEARCH (TAG "%%s") UID MIN 3 MAX 4 MODSEQ %d`, three),
 		fmt.Sprintf("SEARCH RETURN (MAX COUNT) MODSEQ %d", four):                       fmt.Sprintf(`* ESEARCH (TAG "%%s") MAX 4 COUNT 2 MODSEQ %d`, three),
 		fmt.Sprintf("SEARCH RETURN (ALL COUNT) OR MODSEQ %d SUBJECT nothing", three+1): `* ESEARCH (TAG "%s") COUNT 0`,
+		fmt.Sprintf("SORT (ARRIVAL) UTF-8 MODSEQ %d", four):                            fmt.Sprintf("* SORT 3 4 (MODSEQ %d)", three),
+		fmt.Sprintf("SORT (ARRIVAL) UTF-8 MODSEQ %d", three+1):                         "* SORT",
+		fmt.Sprintf("UID SORT RETURN () (ARRIVAL) UTF-8 MODSEQ %d", four):              fmt.Sprintf(`* ESEARCH (TAG "%%s") UID ALL 3:4 MODSEQ %d`, three),
+		fmt.Sprintf("SORT RETURN (MAX) (ARRIVAL) UTF-8 MODSEQ %d", four):               fmt.Sprintf(`* ESEARCH (TAG "%%s") MAX 4 MODSEQ %d`, four),
 	} {
 		got := c.untaggedOf(query)
 		if want = strings.Replace(want, "%s", fmt.Sprint("t", c.n), 1); got != want {

@@ -41,7 +41,8 @@ func (c *conn) keysOf(args string) (key, error) {
 	if err := c.dec.Wait(); err != nil {
 		return nil, err
 	}
-	q, err := c.query()
+	q := &query{}
+	err := c.searchQuery(q)
 	return q.key, err
 }
 

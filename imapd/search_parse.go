@@ -15,38 +15,38 @@ const maxTexts = 100
 // A searchParser reads the arguments of SEARCH (RFC 3501 section 6.4.4).
 type searchParser struct {
 	*conn
-	query
+	*query
 	texts int
 }
 
-// query reads the arguments of SEARCH to the end of the line. The options of
-// the result are told also where what follows is refused.
-func (c *conn) query() (query, error) {
-	p := &searchParser{conn: c}
+// searchQuery reads the arguments of SEARCH to the end of the line. The options
+// of the result are in q also where what follows is refused.
+func (c *conn) searchQuery(q *query) error {
+	p := &searchParser{conn: c, query: q}
 	if c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
-		p.result = returnAll
+		q.result = returnAll
 	}
 	utf8 := c.dec.UTF8
 	c.dec.UTF8 = true // many clients send it quoted
 	defer func() { c.dec.UTF8 = utf8 }()
 	if err := c.dec.SP(); err != nil {
-		return p.query, err
+		return err
 	}
 	var all and
 	for {
 		k, err := p.keyOrOption(len(all) == 0)
 		if err != nil {
-			return p.query, err
+			return err
 		}
 		if k != nil {
 			all = append(all, k)
 			more, err := c.dec.Accept(' ')
 			if err != nil {
-				return p.query, err
+				return err
 			}
 			if !more {
-				p.key = all
-				return p.query, c.dec.CRLF()
+				q.key = all
+				return c.dec.CRLF()
 			}
 		}
 	}
@@ -68,8 +68,7 @@ func (p *searchParser) keyOrOption(first bool) (k key, err error) {
 	}
 	switch {
 	case word == "RETURN" && first:
-		p.result, err = p.readResultOptions()
-		return nil, err
+		return nil, p.readResultOptions(p.query)
 	case word == "CHARSET" && first:
 		return nil, p.charset()
 	}
