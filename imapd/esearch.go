@@ -10,7 +10,7 @@ import (
 )
 
 // A resultOption is something that SEARCH RETURN asks for (RFC 4731 section
-// 3.1, RFC 5182 section 2.1, RFC 9051 section 6.4.4), and
+// 3.1, RFC 5182 section 2.1, RFC 9051 section 6.4.4, RFC 9394 section 3.1), and
 // SORT RETURN too (RFC 5267 section 3).
 type resultOption uint8
 
@@ -20,11 +20,12 @@ const (
 	returnAll
 	returnCount
 	returnSave
+	returnPartial
 )
 
 // resultOptions is never changed.
 var resultOptions = map[string]resultOption{
-	"MIN": returnMin, "MAX": returnMax, "ALL": returnAll, "COUNT": returnCount, "SAVE": returnSave,
+	"MIN": returnMin, "MAX": returnMax, "ALL": returnAll, "COUNT": returnCount, "SAVE": returnSave, "PARTIAL": returnPartial,
 }
 
 // A query is a SEARCH or SORT as its client asked for it.
@@ -32,6 +33,7 @@ type query struct {
 	key     key
 	by      order        // nil: in the order of the mailbox, which is a SEARCH
 	result  resultOption // 0: the answer is SEARCH or SORT, otherwise it is ESEARCH
+	page    page         // of the messages that were found, for returnPartial
 	modSeqs bool         // the highest modseq of what was found is told too
 }
 
@@ -49,12 +51,19 @@ func (c *conn) readResultOptions(q *query) error {
 		return err
 	}
 	var asked resultOption
-	err := c.dec.Words(func(word string) error {
-		if resultOptions[word] == 0 {
+	err := c.dec.Words(func(word string) (err error) {
+		o := resultOptions[word]
+		const one = returnAll | returnPartial // RFC 9394 section 3.1
+		switch {
+		case o == 0:
 			return bad("unknown result option " + word)
+		case o&one != 0 && asked&one != 0:
+			return bad("RETURN takes one ALL or one PARTIAL")
+		case o == returnPartial:
+			q.page, err = c.readPage()
 		}
-		asked |= resultOptions[word]
-		return nil
+		asked |= o
+		return err
 	})
 	if err != nil {
 		return err
@@ -99,11 +108,11 @@ func (c *conn) lookUp(ctx context.Context, uid bool, read func(*query) error) (o
 	return ok{text: q.name() + " completed"}, nil
 }
 
-// chosen returns the messages that the answer is about: the first and the last
-// where only these are asked for, otherwise all (RFC 5182 section 2.4, RFC 4731
-// section 3.2). One may be in it twice.
+// chosen returns the messages that the answer is about: the first, the last and
+// those of the page where only these are asked for, otherwise all (RFC 5182
+// section 2.4, RFC 4731 section 3.2, RFC 9394 section 3.2). One may be in it twice.
 func (q *query) chosen(found []hit) []hit {
-	const some = returnMin | returnMax
+	const some = returnMin | returnMax | returnPartial
 	if q.result&some == 0 || q.result&(returnAll|returnCount) != 0 || len(found) == 0 {
 		return found
 	}
@@ -111,10 +120,19 @@ func (q *query) chosen(found []hit) []hit {
 	if q.result&returnMin != 0 {
 		chosen = append(chosen, found[0])
 	}
+	if q.result&returnPartial != 0 {
+		chosen = append(chosen, q.onPage(found)...)
+	}
 	if q.result&returnMax != 0 {
 		chosen = append(chosen, found[len(found)-1])
 	}
 	return chosen
+}
+
+// onPage returns the messages of the page that is asked for.
+func (q *query) onPage(found []hit) []hit {
+	i, j := q.page.bounds(uint64(len(found)))
+	return found[i:j]
 }
 
 // tellFound answers a query.
@@ -161,6 +179,15 @@ func (c *conn) tellExtended(found []hit, q *query, uid bool) {
 	if q.result&returnAll != 0 && len(found) > 0 {
 		c.enc.Raw(" ALL ")
 		c.tellNumbers(found, uid)
+	}
+	if q.result&returnPartial != 0 {
+		c.enc.Raw(" PARTIAL (" + q.page.String() + " ")
+		if part := q.onPage(found); len(part) > 0 {
+			c.tellNumbers(part, uid)
+		} else {
+			c.enc.Nil()
+		}
+		c.enc.Raw(")")
 	}
 	if m := highestOf(q.chosen(found)); q.modSeqs && m > 0 {
 		c.enc.Raw(" MODSEQ ")

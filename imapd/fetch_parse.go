@@ -109,15 +109,15 @@ type fetchModifiers struct {
 	changed  bool // only messages that changed after since (RFC 7162 section 3.1.4.1)
 	since    storage.ModSeq
 	vanished bool // and the UIDs of those that went (RFC 7162 section 3.2.6)
+	page     page // of the messages of the set (RFC 9394 section 3.3)
 }
 
 // fetchModifiers reads the modifiers of FETCH, to the end of the line.
 func (c *conn) fetchModifiers(uid bool) (m fetchModifiers, err error) {
-	err = c.modifiers(func(word string) error {
+	err = c.modifiers(func(word string) (err error) {
 		switch word {
 		case "CHANGEDSINCE":
-			err := c.dec.SP()
-			if err == nil {
+			if err = c.dec.SP(); err == nil {
 				m.changed = true
 				m.since, err = c.modSeq()
 			}
@@ -125,6 +125,12 @@ func (c *conn) fetchModifiers(uid bool) (m fetchModifiers, err error) {
 		case "VANISHED":
 			m.vanished = true
 			return c.require(qResync, "QRESYNC")
+		case "PARTIAL":
+			if m.page != (page{}) {
+				return bad("PARTIAL comes once")
+			}
+			m.page, err = c.readPage()
+			return err
 		}
 		return bad("unknown modifier " + word)
 	})
