@@ -94,7 +94,7 @@ func (c *conn) lookUp(ctx context.Context, uid bool, read func(*query) error) (o
 	if err != nil {
 		return ok{}, err
 	}
-	found, err := c.find(ctx, q.key)
+	found, err := c.find(ctx, q.key, q.need())
 	if err == nil && q.by != nil {
 		err = c.inOrder(ctx, found, q.by)
 	}
@@ -106,6 +106,22 @@ func (c *conn) lookUp(ctx context.Context, uid bool, read func(*query) error) (o
 	}
 	c.tellFound(found, q, uid)
 	return ok{text: q.name() + " completed"}, nil
+}
+
+// need is the page of what there is to find that the answer is made of.
+func (q *query) need() page {
+	if q.by != nil {
+		return page{}
+	}
+	switch q.result &^ returnSave {
+	case returnMin:
+		return page{from: 1, to: 1}
+	case returnMax:
+		return page{from: 1, to: 1, last: true}
+	case returnPartial:
+		return q.page
+	}
+	return page{}
 }
 
 // chosen returns the messages that the answer is about: the first, the last and
@@ -236,7 +252,7 @@ func highestOf(found []hit) (m storage.ModSeq) {
 	return m
 }
 
-// uidsOf returns the UIDs of messages in any order.
+// uidsOf returns the UIDs of messages, which may come in any order.
 func uidsOf(found []hit) (set wire.Ranges) {
 	uids := make([]uint32, len(found))
 	for i, h := range found {

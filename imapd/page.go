@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"fmt"
+	"math"
 
 	"mailbox/imapd/wire"
 )
@@ -43,13 +44,21 @@ func (p page) String() string {
 	return fmt.Sprintf("%d:%d", p.from, p.to)
 }
 
+// reach is how many messages there are up to the far end of the page.
+func (p page) reach() uint64 {
+	if p == (page{}) {
+		return math.MaxUint64
+	}
+	return uint64(max(p.from, p.to))
+}
+
 // bounds tells which of n messages are on the page: those from index i up to j.
 func (p page) bounds(n uint64) (i, j uint64) {
 	if p == (page{}) {
 		return 0, n
 	}
 	i = min(uint64(min(p.from, p.to)-1), n)
-	j = min(uint64(max(p.from, p.to)), n)
+	j = min(p.reach(), n)
 	if p.last {
 		return n - j, n - i
 	}

@@ -23,9 +23,6 @@ type searchParser struct {
 // of the result are in q also where what follows is refused.
 func (c *conn) searchQuery(q *query) error {
 	p := &searchParser{conn: c, query: q}
-	if c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
-		q.result = returnAll
-	}
 	utf8 := c.dec.UTF8
 	c.dec.UTF8 = true // many clients send it quoted
 	defer func() { c.dec.UTF8 = utf8 }()
@@ -33,23 +30,24 @@ func (c *conn) searchQuery(q *query) error {
 		return err
 	}
 	var all and
-	for {
+	for more := true; more; {
 		k, err := p.keyOrOption(len(all) == 0)
 		if err != nil {
 			return err
 		}
-		if k != nil {
-			all = append(all, k)
-			more, err := c.dec.Accept(' ')
-			if err != nil {
-				return err
-			}
-			if !more {
-				q.key = all
-				return c.dec.CRLF()
-			}
+		if k == nil {
+			continue
+		}
+		all = append(all, k)
+		if more, err = c.dec.Accept(' '); err != nil {
+			return err
 		}
 	}
+	q.key = all
+	if q.result == 0 && c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
+		q.result = returnAll
+	}
+	return c.dec.CRLF()
 }
 
 // keyOrOption reads a key or, before the first, RETURN or CHARSET with the
@@ -67,7 +65,7 @@ func (p *searchParser) keyOrOption(first bool) (k key, err error) {
 		return nil, err
 	}
 	switch {
-	case word == "RETURN" && first:
+	case word == "RETURN" && first && p.result == 0:
 		return nil, p.readResultOptions(p.query)
 	case word == "CHARSET" && first:
 		return nil, p.charset()

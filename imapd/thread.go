@@ -35,7 +35,7 @@ func (c *conn) thread(ctx context.Context, uid bool) (ok, error) {
 	if err := c.keysBehindCharset(q); err != nil {
 		return ok{}, err
 	}
-	found, err := c.find(ctx, q.key)
+	found, err := c.find(ctx, q.key, page{})
 	if err != nil {
 		return ok{}, err
 	}
