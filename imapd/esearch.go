@@ -108,7 +108,8 @@ func (c *conn) lookUp(ctx context.Context, uid bool, read func(*query) error) (o
 	return ok{text: q.name() + " completed"}, nil
 }
 
-// need is the page of what there is to find that the answer is made of.
+// need is the page of what there is to find that suffices for the answer: all of
+// it where it is sorted, or where more than one thing is asked for.
 func (q *query) need() page {
 	if q.by != nil {
 		return page{}
