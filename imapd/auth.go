@@ -35,7 +35,7 @@ func (c *conn) capabilities() string {
 	caps = append(caps, "CHILDREN", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 		"STATUS=SIZE", "APPENDLIMIT="+strconv.FormatInt(c.cfg.AppendLimit, 10))
 	caps = append(caps, "BINARY", "COMPRESS=DEFLATE", "INPROGRESS", "METADATA", "MULTIAPPEND", "OBJECTID", "SAVEDATE", "PREVIEW", "QUOTA", "QUOTA=RES-STORAGE", "REPLACE", "UNAUTHENTICATE", "WITHIN")
-	caps = append(caps, "SORT", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT")
+	caps = append(caps, "SORT", "ESORT", "PARTIAL", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT")
 	return strings.Join(caps, " ")
 }
 

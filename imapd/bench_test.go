@@ -65,6 +65,18 @@ func BenchmarkSearchModSeq50000(b *testing.B) {
 	benchSince(b, "SEARCH RETURN (COUNT) MODSEQ %[2]d", 0)
 }
 
+// BenchmarkPage asks for 50 messages of 50,000.
+func BenchmarkPage(b *testing.B) {
+	c := large(b, 50_000)
+	for _, command := range []string{"UID FETCH 1:* FLAGS (PARTIAL -1:-50)", "FETCH 1:* FLAGS (PARTIAL 1:50)", "UID SEARCH RETURN (PARTIAL -1:-50) ALL"} {
+		b.Run(strings.ReplaceAll(command, " ", "_"), func(b *testing.B) {
+			for b.Loop() {
+				c.ok(command)
+			}
+		})
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b, nil)
 	c := f.login()

@@ -67,10 +67,10 @@ var commands = map[string]command{
 	"CLOSE":          {run: (*conn).closeBox, legal: selected},                        // RFC 3501 section 6.4.2
 	"UNSELECT":       {run: (*conn).unselect, legal: selected},                        // RFC 3691
 	"EXPUNGE":        {run: (*conn).expunge, legal: selected},                         // RFC 3501 section 6.4.3
-	"SEARCH":         {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4, RFC 4731, RFC 5182
-	"SORT":           {run: bySequence((*conn).sort), legal: selected, quiet: true},   // RFC 5256 section 3
+	"SEARCH":         {run: bySequence((*conn).search), legal: selected, quiet: true}, // RFC 3501 section 6.4.4, RFC 4731, RFC 5182, RFC 9394
+	"SORT":           {run: bySequence((*conn).sort), legal: selected, quiet: true},   // RFC 5256 section 3, RFC 5267 section 3
 	"THREAD":         {run: bySequence((*conn).thread), legal: selected, quiet: true}, // RFC 5256 section 3
-	"FETCH":          {run: bySequence((*conn).fetch), legal: selected, quiet: true},  // RFC 3501 section 6.4.5, RFC 7162 section 3.1.4
+	"FETCH":          {run: bySequence((*conn).fetch), legal: selected, quiet: true},  // RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 9394 section 3.3
 	"STORE":          {run: bySequence((*conn).store), legal: selected, quiet: true},  // RFC 3501 section 6.4.6, RFC 7162 section 3.1.3
 	"COPY":           {run: bySequence((*conn).copy), legal: selected},
 	"MOVE":           {run: bySequence((*conn).move), legal: selected},    // RFC 6851
@@ -80,7 +80,7 @@ var commands = map[string]command{
 // uidCommands follow the word UID (RFC 3501 section 6.4.8). It is never changed.
 var uidCommands = map[string]command{
 	"SEARCH":  {run: byUID((*conn).search), legal: selected},
-	"SORT":    {run: byUID((*conn).sort), legal: selected},   // RFC 5256 section 3
+	"SORT":    {run: byUID((*conn).sort), legal: selected},   // RFC 5256 section 3, RFC 5267 section 3
 	"THREAD":  {run: byUID((*conn).thread), legal: selected}, // RFC 5256 section 3
 	"FETCH":   {run: byUID((*conn).fetch), legal: selected},
 	"STORE":   {run: byUID((*conn).store), legal: selected},
@@ -234,4 +234,18 @@ func (c *conn) spName() (string, error) {
 		return "", err
 	}
 	return c.mailboxName()
+}
+
+// modifiers reads what may stand in parentheses behind the arguments of a
+// command (RFC 4466 section 2), and the end of the line. read is given each
+// name, and reads what belongs to it.
+func (c *conn) modifiers(read func(name string) error) error {
+	more, err := c.dec.Accept(' ')
+	if err == nil && more {
+		err = c.dec.Words(read)
+	}
+	if err != nil {
+		return err
+	}
+	return c.dec.CRLF()
 }

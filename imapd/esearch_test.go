@@ -31,7 +31,7 @@ func TestESearch(t *testing.T) {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	for _, wrong := range []string{"RETURN (NOSUCH) ALL", "RETURN ALL", "RETURN (ALL)", "ALL RETURN (ALL)", "RETURN (ALL) RETURN"} {
+	for _, wrong := range []string{"RETURN (NOSUCH) ALL", "RETURN ALL", "RETURN (ALL)", "ALL RETURN (ALL)", "RETURN (ALL) RETURN (MIN) ALL", "RETURN (ALL ALL) ALL"} {
 		c.fails("SEARCH "+wrong, "BAD")
 	}
 	if got := c.untaggedOf("SEARCH FLAGGED"); got != "* SEARCH 1 2 4" {

@@ -50,11 +50,14 @@ func (c *conn) fetch(ctx context.Context, uid bool) (ok, error) {
 			return ok{}, err
 		}
 	}
-	uids, missing, err := c.messages(ctx, set, uid)
+	if err := c.sync(ctx, syncOptions{}); err != nil {
+		return ok{}, err
+	}
+	uids, missing, err := c.view.resolve(set, uid, modifiers.page)
 	if err != nil {
 		return ok{}, err
 	}
-	if modifiers.changed {
+	if modifiers.changed { // of the page (RFC 9394 section 3.4)
 		uids = c.view.changedSince(uids, modifiers.since)
 	}
 	f := &fetching{conn: c}

@@ -109,38 +109,31 @@ type fetchModifiers struct {
 	changed  bool // only messages that changed after since (RFC 7162 section 3.1.4.1)
 	since    storage.ModSeq
 	vanished bool // and the UIDs of those that went (RFC 7162 section 3.2.6)
+	page     page // of the messages of the set (RFC 9394 section 3.3)
 }
 
 // fetchModifiers reads the modifiers of FETCH, to the end of the line.
 func (c *conn) fetchModifiers(uid bool) (m fetchModifiers, err error) {
-	more, err := c.dec.Accept(' ')
-	if err != nil {
-		return m, err
-	}
-	if more {
-		err = c.dec.List(func() error {
-			word, err := c.dec.Word()
-			if err != nil {
-				return err
-			}
-			switch word {
-			case "CHANGEDSINCE":
-				if err := c.dec.SP(); err != nil {
-					return err
-				}
+	err = c.modifiers(func(word string) (err error) {
+		switch word {
+		case "CHANGEDSINCE":
+			if err = c.dec.SP(); err == nil {
 				m.changed = true
 				m.since, err = c.modSeq()
-				return err
-			case "VANISHED":
-				m.vanished = true
-				return c.require(qResync, "QRESYNC")
 			}
-			return bad("unknown modifier " + word)
-		})
-	}
-	if err == nil {
-		err = c.dec.CRLF()
-	}
+			return err
+		case "VANISHED":
+			m.vanished = true
+			return c.require(qResync, "QRESYNC")
+		case "PARTIAL":
+			if m.page != (page{}) {
+				return bad("PARTIAL comes once")
+			}
+			m.page, err = c.readPage()
+			return err
+		}
+		return bad("unknown modifier " + word)
+	})
 	if err == nil && m.vanished && (!m.changed || !uid) {
 		err = bad("VANISHED needs UID FETCH and CHANGEDSINCE")
 	}

@@ -23,6 +23,7 @@ func FuzzCommands(f *testing.F) {
 		"a APPEND INBOX {1+}\r\nx (\\Seen) ~{2+}\r\n\x00y\r\n", "a SELECT INBOX\r\nb UID REPLACE * INBOX (\\Draft) {1+}\r\nx\r\n",
 		"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"\"\r\nc STATUS INBOX (MAILBOXID DELETED-STORAGE)\r\n",
 		"a SETMETADATA \"\" (/private/a {1+}\r\nx /shared/b NIL /private/c ~{1+}\r\n\x00)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 5) \"\" (/private /shared)\r\n",
+		"a SELECT INBOX\r\nb UID SORT RETURN (MIN SAVE PARTIAL -1:-9) (REVERSE DATE) UTF-8 MODSEQ 1\r\nc SEARCH RETURN (PARTIAL 4294967295:1 COUNT MAX) ALL\r\nd UID FETCH $ FLAGS (PARTIAL 1:1 CHANGEDSINCE 1)\r\ne FETCH 1:* UID (PARTIAL -2:-1)\r\n",
 		"a COMPRESS DEFLATE\r\n\x4a\x53\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xff", "a UNAUTHENTICATE\r\nb NOOP\r\n",
 	} {
 		f.Add([]byte(s))

@@ -90,13 +90,12 @@ func (c *conn) listing() (*listing, error) {
 // listSelect reads the selection options and the space behind them.
 func (c *conn) listSelect(l *listing) error {
 	l.extended = true
-	err := c.dec.List(func() error {
-		word, err := c.dec.Word()
-		if err == nil && selectOptions[word] == 0 {
-			err = bad("unknown selection option " + word)
+	err := c.dec.Words(func(word string) error {
+		if selectOptions[word] == 0 {
+			return bad("unknown selection option " + word)
 		}
 		l.selects |= selectOptions[word]
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -144,16 +143,12 @@ func (c *conn) listReturn(l *listing) error {
 	if err := c.dec.SP(); err != nil {
 		return err
 	}
-	return c.dec.List(func() error {
-		word, err := c.dec.Word()
-		if err != nil {
-			return err
-		}
+	return c.dec.Words(func(word string) error {
 		if word == "STATUS" {
-			if err := c.dec.SP(); err != nil {
-				return err
+			err := c.dec.SP()
+			if err == nil {
+				l.status, err = c.statusItems()
 			}
-			l.status, err = c.statusItems()
 			return err
 		}
 		if word == "METADATA" {

@@ -154,12 +154,11 @@ func (c *conn) status(ctx context.Context) (ok, error) {
 // statusItems reads the items of STATUS.
 func (c *conn) statusItems() ([]string, error) {
 	items := []string{}
-	err := c.dec.List(func() error {
-		w, err := c.dec.Word()
-		if items = append(items, w); len(items) > 20 {
+	err := c.dec.Words(func(word string) error {
+		if items = append(items, word); len(items) > 20 {
 			return bad("too many items")
 		}
-		return err
+		return nil
 	})
 	return items, err
 }

@@ -177,6 +177,14 @@ func TestSearchModSeq(t *testing.T) {
 		fmt.Sprintf("UID SEARCH RETURN (MIN MAX) MODSEQ %d", four):                     fmt.Sprintf(`* ESEARCH (TAG "%%s") UID MIN 3 MAX 4 MODSEQ %d`, three),
 		fmt.Sprintf("SEARCH RETURN (MAX COUNT) MODSEQ %d", four):                       fmt.Sprintf(`* ESEARCH (TAG "%%s") MAX 4 COUNT 2 MODSEQ %d`, three),
 		fmt.Sprintf("SEARCH RETURN (ALL COUNT) OR MODSEQ %d SUBJECT nothing", three+1): `* ESEARCH (TAG "%s") COUNT 0`,
+		fmt.Sprintf("UID SEARCH RETURN (PARTIAL -1:-1) MODSEQ %d", four):               fmt.Sprintf(`* ESEARCH (TAG "%%s") UID PARTIAL (-1:-1 4) MODSEQ %d`, four),
+		fmt.Sprintf("SEARCH RETURN (PARTIAL -1:-1 MIN) MODSEQ %d", four):               fmt.Sprintf(`* ESEARCH (TAG "%%s") MIN 3 PARTIAL (-1:-1 4) MODSEQ %d`, three),
+		fmt.Sprintf("SEARCH RETURN (PARTIAL 2:2 COUNT) MODSEQ %d", four):               fmt.Sprintf(`* ESEARCH (TAG "%%s") COUNT 2 PARTIAL (2:2 4) MODSEQ %d`, three),
+		fmt.Sprintf("SEARCH RETURN (PARTIAL 3:9) MODSEQ %d", four):                     `* ESEARCH (TAG "%s") PARTIAL (3:9 NIL)`,
+		fmt.Sprintf("SORT (ARRIVAL) UTF-8 MODSEQ %d", four):                            fmt.Sprintf("* SORT 3 4 (MODSEQ %d)", three),
+		fmt.Sprintf("SORT (ARRIVAL) UTF-8 MODSEQ %d", three+1):                         "* SORT",
+		fmt.Sprintf("UID SORT RETURN () (ARRIVAL) UTF-8 MODSEQ %d", four):              fmt.Sprintf(`* ESEARCH (TAG "%%s") UID ALL 3:4 MODSEQ %d`, three),
+		fmt.Sprintf("SORT RETURN (MAX) (ARRIVAL) UTF-8 MODSEQ %d", four):               fmt.Sprintf(`* ESEARCH (TAG "%%s") MAX 4 MODSEQ %d`, four),
 	} {
 		got := c.untaggedOf(query)
 		if want = strings.Replace(want, "%s", fmt.Sprint("t", c.n), 1); got != want {

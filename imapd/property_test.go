@@ -298,7 +298,7 @@ func step(t *rapid.T, s *mirror) {
 	pick := func() string { return strconv.Itoa(rapid.IntRange(1, n).Draw(t, "message")) }
 	flags := rapid.SampledFrom([]string{`(\Deleted)`, `(\Seen blue)`, `(\Flagged)`, `()`}).Draw(t, "flags")
 	op := rapid.SampledFrom([]string{"", "+", "-"}).Draw(t, "op")
-	kind := rapid.IntRange(0, 15).Draw(t, "kind")
+	kind := rapid.IntRange(0, 16).Draw(t, "kind")
 	switch {
 	case n == 0 || kind <= 1:
 		s.run(t, "APPEND "+s.box+" {2+}\r\nhi", false)
@@ -333,6 +333,8 @@ func step(t *rapid.T, s *mirror) {
 		s.run(t, "REPLACE "+pick()+" "+s.box+" (\\Draft) {2+}\r\nho", false)
 	case kind == 14:
 		s.run(t, "APPEND "+s.box+" (\\Seen) {2+}\r\nhi (blue) {2+}\r\nho", false)
+	case kind == 15:
+		s.run(t, "FETCH 1:* (UID FLAGS) (PARTIAL -"+pick()+":-"+pick()+")", true)
 	default:
 		s.run(t, "UID FETCH 1:* (FLAGS)", false)
 	}

@@ -25,30 +25,17 @@ type resync struct {
 
 // selectParams reads the parameters of SELECT, to the end of the line.
 func (c *conn) selectParams() (p selectParams, err error) {
-	more, err := c.dec.Accept(' ')
-	if err != nil {
-		return p, err
-	}
-	if more {
-		err = c.dec.List(func() error {
-			word, err := c.dec.Word()
-			if err != nil {
-				return err
-			}
-			switch word {
-			case "CONDSTORE":
-				p.enable = condStore
-				return nil
-			case "QRESYNC":
-				p.resync, err = c.readResync()
-				return err
-			}
-			return bad("unknown parameter " + word)
-		})
-	}
-	if err == nil {
-		err = c.dec.CRLF()
-	}
+	err = c.modifiers(func(word string) (err error) {
+		switch word {
+		case "CONDSTORE":
+			p.enable = condStore
+			return nil
+		case "QRESYNC":
+			p.resync, err = c.readResync()
+			return err
+		}
+		return bad("unknown parameter " + word)
+	})
 	return p, err
 }
 

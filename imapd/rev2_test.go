@@ -45,6 +45,12 @@ func TestRev2(t *testing.T) {
 	if got, want := c.untaggedOf("UID SEARCH SEEN"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID`, c.n); got != want {
 		t.Errorf("search that finds nothing: %s", got)
 	}
+	if got := c.untaggedOf("SORT (ARRIVAL) UTF-8 1:2"); got != "* SORT 1 2" { // RFC 9051 changes no extension
+		t.Errorf("sort: %s", got)
+	}
+	if got, want := c.untaggedOf("UID SORT RETURN (PARTIAL -1:-2) (ARRIVAL) UTF-8 ALL"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID PARTIAL (-1:-2 2:3)`, c.n); got != want {
+		t.Errorf("page: %s", got)
+	}
 	for _, gone := range []string{"SEARCH RECENT", "SEARCH NEW", "SEARCH OLD", "STATUS INBOX (RECENT)"} {
 		c.fails(gone, "BAD")
 	}

@@ -114,6 +114,7 @@ func invert(v verdict) verdict {
 type candidate struct {
 	storage.Entry
 	seq  uint32
+	nth  uint32 // of the messages that are looked at
 	view *view
 
 	row    *storage.Message
@@ -123,9 +124,10 @@ type candidate struct {
 	err    error // why the message could not be read
 }
 
-// find returns the messages that k fits, in their order. Rows are read in
+// find returns the messages that k fits, in their order: at least those of a
+// page, and all between it and the end from which it counts. Rows are read in
 // batches, and only for messages that the index does not decide.
-func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
+func (c *conn) find(ctx context.Context, k key, need page) ([]hit, error) {
 	var found []hit
 	var open []*candidate // undecided
 	want := storage.Columns(0)
@@ -146,12 +148,15 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 		open = open[:0]
 		return failed == nil
 	}
-	m, ghosts := &candidate{view: v}, v.ghosts
-	v.cur.All(func(pos int, e storage.Entry) bool {
-		for len(ghosts) > 0 && ghosts[0] < e.UID {
-			ghosts = ghosts[1:]
-		}
-		m.Entry, m.seq = e, uint32(pos+1+len(v.ghosts)-len(ghosts))
+	walk := v.cur.All
+	if need.last {
+		walk = v.cur.Backward
+	}
+	m, nth := &candidate{view: v}, uint32(0)
+	walk(func(pos int, e storage.Entry) bool {
+		nth++
+		ghosts, _ := slices.BinarySearch(v.ghosts, e.UID)
+		m.Entry, m.seq, m.nth = e, uint32(pos+1+ghosts), nth
 		switch k.judge(m, inIndex) {
 		case is:
 			found = append(found, hit{m.UID, m.seq, m.ModSeq})
@@ -159,7 +164,10 @@ func (c *conn) find(ctx context.Context, k key) ([]hit, error) {
 			open = append(open, m)
 			m = &candidate{view: v}
 		}
-		return len(open) < batch || decide()
+		if len(open) == batch && !decide() {
+			return false
+		}
+		return len(open) > 0 || uint64(len(found)) < need.reach()
 	})
 	if failed == nil && len(open) > 0 {
 		decide()
@@ -175,19 +183,18 @@ func (c *conn) decide(ctx context.Context, k key, want storage.Columns, open []*
 	for i, m := range open {
 		uids[i] = m.UID
 	}
+	slices.Sort(uids)
 	rows, err := c.s.Store.Messages(ctx, c.account, c.view.mailbox, uids, want)
 	if err != nil {
 		return err
 	}
 	for _, m := range open {
-		for len(rows) > 0 && rows[0].UID < m.UID {
-			rows = rows[1:]
-		}
-		if len(rows) == 0 || rows[0].UID != m.UID {
+		i, there := slices.BinarySearchFunc(rows, m.UID, func(r storage.Message, u storage.UID) int { return cmp.Compare(r.UID, u) })
+		if !there {
 			continue // gone meanwhile
 		}
-		m.row = &rows[0]
-		c.progress(m.seq, c.view.len())
+		m.row = &rows[i]
+		c.progress(m.nth, c.view.len())
 		v := k.judge(m, inRow)
 		if v == unknown {
 			v = c.readAndJudge(ctx, k, m)

@@ -15,41 +15,39 @@ const maxTexts = 100
 // A searchParser reads the arguments of SEARCH (RFC 3501 section 6.4.4).
 type searchParser struct {
 	*conn
-	query
+	*query
 	texts int
 }
 
-// query reads the arguments of SEARCH to the end of the line. The options of
-// the result are told also where what follows is refused.
-func (c *conn) query() (query, error) {
-	p := &searchParser{conn: c}
-	if c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
-		p.result = returnAll
-	}
+// searchQuery reads the arguments of SEARCH to the end of the line. The options
+// of the result are in q also where what follows is refused.
+func (c *conn) searchQuery(q *query) error {
+	p := &searchParser{conn: c, query: q}
 	utf8 := c.dec.UTF8
 	c.dec.UTF8 = true // many clients send it quoted
 	defer func() { c.dec.UTF8 = utf8 }()
 	if err := c.dec.SP(); err != nil {
-		return p.query, err
+		return err
 	}
 	var all and
-	for {
+	for more := true; more; {
 		k, err := p.keyOrOption(len(all) == 0)
 		if err != nil {
-			return p.query, err
+			return err
 		}
-		if k != nil {
-			all = append(all, k)
-			more, err := c.dec.Accept(' ')
-			if err != nil {
-				return p.query, err
-			}
-			if !more {
-				p.key = all
-				return p.query, c.dec.CRLF()
-			}
+		if k == nil {
+			continue
+		}
+		all = append(all, k)
+		if more, err = c.dec.Accept(' '); err != nil {
+			return err
 		}
 	}
+	q.key = all
+	if q.result == 0 && c.has(rev2) { // RFC 9051 section 6.4.4: without RETURN it is RETURN (ALL)
+		q.result = returnAll
+	}
+	return c.dec.CRLF()
 }
 
 // keyOrOption reads a key or, before the first, RETURN or CHARSET with the
@@ -67,9 +65,8 @@ func (p *searchParser) keyOrOption(first bool) (k key, err error) {
 		return nil, err
 	}
 	switch {
-	case word == "RETURN" && first:
-		p.result, err = p.readResultOptions()
-		return nil, err
+	case word == "RETURN" && first && p.result == 0:
+		return nil, p.readResultOptions(p.query)
 	case word == "CHARSET" && first:
 		return nil, p.charset()
 	}

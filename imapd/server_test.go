@@ -183,6 +183,13 @@ func (f *fixture) login() *client {
 	return c
 }
 
+func (c *client) startTLS() {
+	c.t.Helper()
+	c.ok("STARTTLS")
+	c.nc = tls.Client(c.nc, &tls.Config{InsecureSkipVerify: true})
+	c.r.Reset(c.nc)
+}
+
 func (c *client) send(s string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.nc, s); err != nil {

@@ -133,10 +133,7 @@ func TestLogins(t *testing.T) {
 	c := f.dial()
 	wantAll(t, c.ok("CAPABILITY"), "LOGINDISABLED", "STARTTLS")
 	c.fails("LOGIN "+alice+` "`+secret+`"`, "NO [PRIVACYREQUIRED]")
-	c.ok("STARTTLS")
-	tc := tls.Client(c.nc, &tls.Config{InsecureSkipVerify: true})
-	c.nc = tc
-	c.r.Reset(tc)
+	c.startTLS()
 	caps := c.ok("CAPABILITY")
 	wantAll(t, caps, "AUTH=SCRAM-SHA-256-PLUS", "AUTH=PLAIN")
 	if strings.Contains(caps, "LOGINDISABLED") || strings.Contains(caps, "STARTTLS") {

@@ -48,46 +48,36 @@ func (o order) want() (want storage.KeyColumns) {
 	return want
 }
 
-// sort is SORT and UID SORT (RFC 5256 section 3).
+// sort is SORT and UID SORT (RFC 5256 section 3, RFC 5267 section 3).
 func (c *conn) sort(ctx context.Context, uid bool) (ok, error) {
-	if err := c.sync(ctx, syncOptions{}); err != nil {
-		return ok{}, err
+	return c.lookUp(ctx, uid, c.sortQuery)
+}
+
+// sortQuery reads the arguments of SORT to the end of the line. The options of
+// the result are in q also where what follows is refused.
+func (c *conn) sortQuery(q *query) error {
+	if err := c.dec.SP(); err != nil {
+		return err
 	}
-	by, err := c.sortOrder()
+	next, err := c.dec.Peek()
+	if err == nil && next != '(' {
+		if err = c.dec.ExpectWord("RETURN"); err == nil {
+			err = c.readResultOptions(q)
+		}
+	}
 	if err != nil {
-		return ok{}, err
+		return err
 	}
-	k, err := c.keysBehindCharset()
-	if err != nil {
-		return ok{}, err
+	if q.by, err = c.sortOrder(); err != nil {
+		return err
 	}
-	found, err := c.find(ctx, k)
-	if err == nil {
-		err = c.inOrder(ctx, found, by)
-	}
-	if err != nil {
-		return ok{}, err
-	}
-	c.enc.Raw("* SORT")
-	for _, m := range found {
-		c.enc.SP()
-		c.enc.Number(m.number(uid))
-	}
-	c.enc.CRLF()
-	return ok{text: "SORT completed"}, nil
+	return c.keysBehindCharset(q)
 }
 
 // sortOrder reads the list of criteria.
 func (c *conn) sortOrder() (by order, err error) {
-	if err := c.dec.SP(); err != nil {
-		return nil, err
-	}
 	reverse := false
-	err = c.dec.List(func() error {
-		word, err := c.dec.Word()
-		if err != nil {
-			return err
-		}
+	err = c.dec.Words(func(word string) error {
 		if word == "REVERSE" && !reverse {
 			reverse = true
 			return nil
@@ -113,36 +103,37 @@ func (c *conn) sortOrder() (by order, err error) {
 
 // keysBehindCharset reads the charset that SORT and THREAD must be told, and
 // the search keys to the end of the line.
-func (c *conn) keysBehindCharset() (key, error) {
-	p := &searchParser{conn: c}
+func (c *conn) keysBehindCharset(q *query) error {
+	p := &searchParser{conn: c, query: q}
 	utf8 := c.dec.UTF8
 	c.dec.UTF8 = true
 	defer func() { c.dec.UTF8 = utf8 }()
 	if err := c.dec.SP(); err != nil {
-		return nil, err
+		return err
 	}
 	name, err := c.dec.Astring()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII") {
-		return nil, no("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
+		return no("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
 	}
 	if err := c.dec.SP(); err != nil {
-		return nil, err
+		return err
 	}
 	var all and
 	for more := true; more; {
 		k, err := p.readKey()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		all = append(all, k)
 		if more, err = c.dec.Accept(' '); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return all, c.dec.CRLF()
+	q.key = all
+	return c.dec.CRLF()
 }
 
 // inOrder sorts what was found. Equal ones stay in the order of the mailbox.

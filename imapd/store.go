@@ -41,7 +41,7 @@ func (c *conn) messages(ctx context.Context, set wire.NumSet, uid bool) ([]stora
 	if err := c.sync(ctx, syncOptions{}); err != nil {
 		return nil, false, err
 	}
-	return c.view.resolve(set, uid)
+	return c.view.resolve(set, uid, page{})
 }
 
 var errExpungeIssued = no("EXPUNGEISSUED", "some of the messages no longer exist")
@@ -58,7 +58,7 @@ func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
 	}
 	// The view stays as the client knows it until the flags are stored: what
 	// others changed and what silence hides are then told in one.
-	uids, missing, err := c.view.resolve(set, uid)
+	uids, missing, err := c.view.resolve(set, uid, page{})
 	if err != nil {
 		return ok{}, err
 	}

@@ -31,11 +31,11 @@ func (c *conn) thread(ctx context.Context, uid bool) (ok, error) {
 	default:
 		return ok{}, bad("unknown threading algorithm " + algorithm)
 	}
-	k, err := c.keysBehindCharset()
-	if err != nil {
+	q := &query{}
+	if err := c.keysBehindCharset(q); err != nil {
 		return ok{}, err
 	}
-	found, err := c.find(ctx, k)
+	found, err := c.find(ctx, q.key, page{})
 	if err != nil {
 		return ok{}, err
 	}

@@ -54,21 +54,21 @@ func (v *view) lastUID() uint32 {
 	return 0
 }
 
-// resolve returns the messages of a set, ascending. missing says that a
-// sequence number names a message that is gone. UIDs that do not exist are
-// left out (RFC 3501 section 6.4.8).
-func (v *view) resolve(set wire.NumSet, uid bool) (uids []storage.UID, missing bool, err error) {
+// resolve returns the messages of a set that are on a page, ascending. missing
+// says that a sequence number names a message that is gone. UIDs that do not
+// exist are left out (RFC 3501 section 6.4.8).
+func (v *view) resolve(set wire.NumSet, uid bool, p page) (uids []storage.UID, missing bool, err error) {
 	if set.Saved { // what was expunged is no more in it (RFC 5182 section 2.1)
-		return v.present(v.saved), false, nil
+		return v.uidsAt(p.of(v.places(v.saved))), false, nil
 	}
 	if uid {
-		return v.present(set.Normalize(v.lastUID())), false, nil
+		return v.uidsAt(p.of(v.places(set.Normalize(v.lastUID())))), false, nil
 	}
 	n := uint32(v.len())
 	if set.Highest() > n || n == 0 {
 		return nil, false, bad("there is no message with that number")
 	}
-	for seq := range set.Normalize(n).All() {
+	for seq := range p.of(set.Normalize(n)).All() {
 		u, ghost := v.at(seq)
 		if missing = missing || ghost; !ghost {
 			uids = append(uids, u)
@@ -77,14 +77,27 @@ func (v *view) resolve(set wire.NumSet, uid bool) (uids []storage.UID, missing b
 	return uids, missing, nil
 }
 
-// present returns those of the UIDs that are there, ascending.
-func (v *view) present(set wire.Ranges) (uids []storage.UID) {
+// places returns where in cur the messages of a set of UIDs stand, at the cost
+// of two look-ups for a range, however many messages it has.
+func (v *view) places(set wire.Ranges) (places wire.Ranges) {
 	for _, r := range set {
 		from, _ := v.cur.Search(storage.UID(r.First))
-		v.cur.Slice(from, v.cur.Len(), func(_ int, e storage.Entry) bool {
-			if uint32(e.UID) > r.Last {
-				return false
-			}
+		to, found := v.cur.Search(storage.UID(r.Last))
+		if found {
+			to++
+		}
+		if from < to {
+			places = append(places, wire.Range{First: uint32(from), Last: uint32(to - 1)})
+		}
+	}
+	return places
+}
+
+// uidsAt returns the UIDs of the messages that stand at some places in cur.
+func (v *view) uidsAt(places wire.Ranges) []storage.UID {
+	uids := make([]storage.UID, 0, places.Count())
+	for _, r := range places {
+		v.cur.Slice(int(r.First), int(r.Last)+1, func(_ int, e storage.Entry) bool {
 			uids = append(uids, e.UID)
 			return true
 		})
@@ -194,17 +207,7 @@ func (c *conn) claimRecent(ctx context.Context) {
 	})
 }
 
-func (c *conn) recentCount() int {
-	n := 0
-	for _, r := range c.view.recent {
-		from, _ := c.view.cur.Search(storage.UID(r.First))
-		to, found := c.view.cur.Search(storage.UID(r.Last))
-		if n += to - from; found {
-			n++
-		}
-	}
-	return n
-}
+func (c *conn) recentCount() uint64 { return c.view.places(c.view.recent).Count() }
 
 // tellFlags sends the flags that messages of the mailbox may have (RFC 3501 section 7.2.6).
 func (c *conn) tellFlags() {

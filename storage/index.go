@@ -89,6 +89,17 @@ func (x *Index) Slice(i, j int, yield func(int, Entry) bool) {
 // All yields position and entry of every message.
 func (x *Index) All(yield func(int, Entry) bool) { x.Slice(0, x.n, yield) }
 
+// Backward calls yield for all entries, the last one first, until it returns false.
+func (x *Index) Backward(yield func(int, Entry) bool) {
+	for _, ch := range slices.Backward(x.chunks) {
+		for k, e := range slices.Backward(ch.entries) {
+			if !yield(ch.start+k, e) {
+				return
+			}
+		}
+	}
+}
+
 // Search returns the position of the first message whose UID is at least uid
 // (Len if there is none), and whether it has that UID.
 func (x *Index) Search(uid UID) (int, bool) {

@@ -242,6 +242,20 @@ func (rs Ranges) Clip(r Range) Ranges {
 	return out
 }
 
+// Slice returns the numbers of the set from index i up to j, of which the
+// lowest has index 0. It shares no memory with rs.
+func (rs Ranges) Slice(i, j uint64) Ranges {
+	var out Ranges
+	for _, r := range rs {
+		n := uint64(r.Last-r.First) + 1
+		if end := min(j, n); i < end {
+			out = append(out, Range{r.First + uint32(i), r.First + uint32(end-1)})
+		}
+		i, j = i-min(i, n), j-min(j, n)
+	}
+	return out
+}
+
 // All yields the numbers of the set in ascending order. A set of a client may
 // have four thousand million: Clip it to what exists first.
 func (rs Ranges) All() iter.Seq[uint32] {

@@ -98,6 +98,13 @@ func TestRangesAreTheSetOfTheirNumbers(t *testing.T) {
 				t.Fatalf("%s clipped to %v has %d", rs, window, n)
 			}
 		}
+		i := rapid.IntRange(0, len(want)).Draw(t, "i")
+		j := rapid.IntRange(i, len(want)).Draw(t, "j")
+		part := rs.Slice(uint64(i), uint64(j))
+		if got := slices.Collect(part.All()); !slices.Equal(got, want[i:j]) {
+			t.Fatalf("%s from %d to %d is %v", rs, i, j, part)
+		}
+		checkShortest(t, part)
 		if len(rs) == 0 {
 			return
 		}

@@ -362,6 +362,17 @@ func (d *Decoder) List(item func() error) error {
 	}
 }
 
+// Words is a List of items that begin with a Word, which item is given.
+func (d *Decoder) Words(item func(word string) error) error {
+	return d.List(func() error {
+		word, err := d.Word()
+		if err != nil {
+			return err
+		}
+		return item(word)
+	})
+}
+
 // ListFollows reports whether a space and a list in parentheses come next, and
 // consumes the space then.
 func (d *Decoder) ListFollows() (bool, error) {
