@@ -97,7 +97,7 @@ func TestUnchangedSince(t *testing.T) {
 	since := number(t, highestCode, a.ok("SELECT INBOX (CONDSTORE)"))
 	b.ok(`STORE 3 +FLAGS (\Flagged)`)
 	got := a.ok(fmt.Sprintf(`STORE 2:4 (UNCHANGEDSINCE %d) +FLAGS.SILENT (\Deleted)`, since))
-	wantAll(t, got, "OK [MODIFIED 3]", "* 2 FETCH (MODSEQ (", "* 4 FETCH (MODSEQ (", `* 3 FETCH (FLAGS (\Flagged) MODSEQ (`)
+	wantAll(t, got, "OK [MODIFIED 3]", "* 2 FETCH (MODSEQ (", "* 4 FETCH (MODSEQ (", `* 3 FETCH (UID 3 FLAGS (\Flagged) MODSEQ (`)
 	if now := number(t, modSeqItem, a.ok("FETCH 2 MODSEQ")); number(t, modSeqItem, got) < since || now <= since {
 		t.Errorf("modseq %d is not above %d", now, since)
 	}
@@ -134,6 +134,23 @@ func TestSilenceTellsModSeqs(t *testing.T) {
 	wantNone(t, got, "FLAGS", "3 FETCH")
 	wantAll(t, c.ok("FETCH 3 BODY[TEXT]"), `FLAGS (\Seen \Recent) MODSEQ (`)
 	wantAll(t, c.ok("UID FETCH 3 BODY[TEXT]"), "* 3 FETCH (UID 3 BODY[TEXT]")
+}
+
+// TestChangesNameTheirUIDs: a client that asked for changes only does not know
+// which number means which UID. So what others change is told with UIDs to it.
+func TestChangesNameTheirUIDs(t *testing.T) {
+	f := newFixture(t, nil)
+	other := filled(f, 3)
+	other.ok(`STORE 1 +FLAGS.SILENT (\Deleted)`)
+	other.ok("EXPUNGE")
+	c := f.login()
+	since := number(t, highestCode, c.ok("SELECT INBOX"))
+	c.ok(fmt.Sprintf("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d)", since))
+	for _, command := range []string{"NOOP", "FETCH 1 BODY.PEEK[]", "UID FETCH 2 BODY.PEEK[]"} {
+		other.ok(`STORE 2 FLAGS ()`)
+		other.ok(`STORE 2 FLAGS (\Flagged)`)
+		wantAll(t, c.ok(command), `* 2 FETCH (UID 3 FLAGS (\Flagged`)
+	}
 }
 
 func TestChangedSince(t *testing.T) {

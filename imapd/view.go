@@ -178,8 +178,9 @@ func (c *conn) follow(ctx context.Context, cur *storage.Index, o syncOptions) {
 	if arrived > 0 {
 		c.tellExists(ctx)
 	}
+	// A client that asked for changes only need not know which number means which UID.
 	for _, uid := range flags {
-		c.tellMessageFlags(uid, false)
+		c.tellMessageFlags(uid, c.has(condStore))
 	}
 }
 
