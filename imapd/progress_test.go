@@ -17,9 +17,9 @@ func TestSearchProgress(t *testing.T) {
 		c.upload("INBOX", "", hello)
 	}
 	c.ok("SELECT INBOX")
-	got := c.ok("SEARCH TEXT well")
+	got := c.ok("SEARCH TEXT we") // two letters are read, whatever the index has
 	wantAll(t, got, `("t`+found(t, `\("t(\d+)" 3 3\)`, got)+`" 3 3)] `, "* SEARCH 1 2 3\n")
-	wantAll(t, c.ok("SEARCH RETURN (MAX) TEXT well"), `" 1 3)] `, `" 3 3)] `, " MAX 3\n") // from the last on
+	wantAll(t, c.ok("SEARCH RETURN (MAX) TEXT we"), `" 1 3)] `, `" 3 3)] `, " MAX 3\n") // from the last on
 	if at := strings.Index(got, "* SEARCH"); at < strings.LastIndex(got, "INPROGRESS") {
 		t.Errorf("progress after the result: %s", got)
 	}
