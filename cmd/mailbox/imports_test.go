@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"admin/mbox":           {"admin/archive"},
 	"admin/maildir":        {"admin/archive", "imapd/wire"}, // its names are in modified UTF-7
 	"admin/imapsql":        {"admin/archive"},
-	"admin/pull":           {"admin/archive"},
+	"admin/pull":           {"admin/archive", "imapd/wire"}, // names in modified UTF-7, sets of UIDs
 	"cmd/mailbox":          nil,
 }
 
