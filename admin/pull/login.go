@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -62,8 +63,8 @@ func (c *conn) loginCommand(p *Puller) error {
 // mechanisms returns what the server offers and we can do, the strongest first.
 func (c *conn) mechanisms(p *Puller) []mechanism {
 	all := []mechanism{
-		newScram("SCRAM-SHA-256", p.User, p.Password),
-		newScram("SCRAM-SHA-1", p.User, p.Password),
+		newScram("SCRAM-SHA-256", p.User, p.Password, rand.Text()),
+		newScram("SCRAM-SHA-1", p.User, p.Password, rand.Text()),
 		{name: "PLAIN", step: says("\x00" + p.User + "\x00" + p.Password)},
 		{name: "LOGIN", step: says(p.User, p.Password)},
 	}

@@ -203,7 +203,7 @@ func (r *run) vanish(ctx context.Context, m *mailbox) error {
 		changes = append(changes, Change{UID: uid, Gone: true, Remove: r.Remove})
 	}
 	m.vanished, m.skipped = true, "it is no longer at the source"
-	m.failed = nil
+	m.failed, m.err = nil, nil
 	return r.apply(ctx, m, changes)
 }
 
@@ -303,7 +303,7 @@ func (r *run) fetchBatch(c *conn, m *mailbox, batch []entry) ([]*message, error)
 // that breaks it, the others can do without.
 func (r *run) blame(c *conn, m *mailbox, e entry, err error) error {
 	var cut *cutError
-	if !errors.As(err, &cut) {
+	if !errors.As(err, &cut) || throttled(err) {
 		return err
 	}
 	m.cuts[e.uid]++

@@ -233,7 +233,24 @@ func (r *reader) list(resp *response, depth int) ([]field, error) {
 		if err != nil {
 			return fields, err
 		}
+		if err := r.parted(resp); err != nil {
+			return fields, err
+		}
 	}
+}
+
+// parted looks whether a field is followed by what may follow one. A literal
+// that is longer than the server said is not, as a rule.
+func (r *reader) parted(resp *response) error {
+	b, err := r.byte()
+	if err != nil {
+		return err
+	}
+	r.unread()
+	if !strings.ContainsRune(" ()\r\n", rune(b)) {
+		resp.whole = false
+	}
+	return nil
 }
 
 // field reads the field that begins with b.

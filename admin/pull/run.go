@@ -176,7 +176,7 @@ func (r *run) passOver(ctx context.Context, mailboxes []*mailbox) error {
 		wg.Go(func() {
 			w := &worker{run: r}
 			defer w.logout()
-			if err := w.work(ctx, q); err != nil {
+			if err := w.work(ctx, q); err != nil && ctx.Err() == nil {
 				r.Log.Info("one connection less to the source", "err", err)
 			}
 		})

@@ -3,7 +3,6 @@ package pull
 import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
-	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
@@ -32,8 +31,9 @@ type scram struct {
 	steps     int
 }
 
-func newScram(name, user, password string) mechanism {
-	s := &scram{hash: sha256.New, user: user, password: norm.NFKC.String(password), nonce: rand.Text()}
+// newScram begins an exchange. The nonce must be one that nobody can guess.
+func newScram(name, user, password, nonce string) mechanism {
+	s := &scram{hash: sha256.New, user: user, password: norm.NFKC.String(password), nonce: nonce}
 	if name == "SCRAM-SHA-1" {
 		s.hash = sha1.New
 	}
