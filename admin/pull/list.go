@@ -28,6 +28,7 @@ type listed struct {
 	separator  string
 	use        string // \Sent
 	subscribed bool
+	unusable   bool    // its name cannot be sent
 	status     *status // if it came with the list
 }
 
@@ -123,10 +124,11 @@ func readListed(fields []field) (m *listed, exists bool) {
 	if fields[1].quoted == nil {
 		m.separator = "" // NIL: a flat hierarchy
 	}
-	if m.wire == "" || len(m.wire) > maxWireName || strings.ContainsAny(m.wire, "\x00\r\n") {
+	if m.wire == "" || len(m.wire) > maxWireName {
 		return nil, false
 	}
 	m.name = decodeName(m.wire)
+	m.unusable = strings.ContainsAny(m.wire, "\x00\r\n")
 	exists = true
 	for _, f := range fields[0].list {
 		switch a := f.atom; {

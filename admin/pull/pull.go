@@ -89,8 +89,8 @@ func (p *Puller) Pull(ctx context.Context) (*Report, error) {
 }
 
 // Follow does what Pull does, and then keeps pulling what is new and what
-// changes, until stop is closed. It takes a last look then, and reports. When
-// ctx ends, it ends without.
+// changes, until stop is closed: it takes a last look then, and reports. When
+// ctx ends, it ends at once, and without.
 func (p *Puller) Follow(ctx context.Context, stop <-chan struct{}) (*Report, error) {
 	return p.run(ctx, func(ctx context.Context, r *run) error {
 		if err := r.passAll(ctx); err != nil {

@@ -3,7 +3,6 @@ package pull
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -131,14 +130,31 @@ func (r *run) register(ctx context.Context, l *listing, gmail bool) error {
 			m.places = []archive.Mailbox{{Name: m.name, SpecialUse: m.use, Subscribed: m.subscribed}}
 		}
 	}
-	for _, wire := range slices.Sorted(maps.Keys(r.mailboxes)) {
-		if m := r.mailboxes[wire]; !there[wire] && m.skipped == "" {
-			if err := r.vanish(ctx, m); err != nil {
-				return err
-			}
+	for _, m := range r.pullable() {
+		if there[m.wire] {
+			continue
+		}
+		gone, err := r.isGone(ctx, m)
+		if gone {
+			err = r.vanish(ctx, m)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// isGone makes sure that a mailbox which is not listed any more is not there.
+func (r *run) isGone(ctx context.Context, m *mailbox) (bool, error) {
+	err := r.main.try(ctx, func(c *conn) error {
+		_, err := c.status(m.wire)
+		return err
+	})
+	if isStatus(err) {
+		return !temporary(err), nil
+	}
+	return false, err
 }
 
 // sorter returns what sorts "All Mail", if the source is Gmail and shows that.
@@ -156,6 +172,8 @@ func (r *run) sorter(l *listing, names []string, gmail bool) *sorter {
 // skip says why a mailbox is not pulled, or "".
 func skip(m listed, s *sorter) string {
 	switch {
+	case m.unusable:
+		return "its name holds what no command can hold"
 	case m.use == `\All` && s != nil:
 		return ""
 	case m.use == `\All`, m.use == `\Flagged`, m.use == `\Important`:
