@@ -58,10 +58,10 @@ func TestIdle(t *testing.T) {
 		p.Poll = 24 * time.Hour
 		stop := following(t, p)
 		time.Sleep(time.Hour)
+		o.mu.Lock()
 		if times < 6 {
 			t.Errorf("it said IDLE %d times in an hour", times)
 		}
-		o.mu.Lock()
 		o.boxes[0].messages = oddLetters(3)
 		idle.say("* 3 EXISTS")
 		o.mu.Unlock()

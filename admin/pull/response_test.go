@@ -67,12 +67,12 @@ func show(fields []field) string {
 // TestResponse: what is read from a line.
 func TestResponse(t *testing.T) {
 	for text, want := range map[string]string{
-		"* OK [UIDNEXT 4] predicted\r\n":          `* 0 OK [UIDNEXT 4] "predicted" true`,
-		"* OK\r\n":                                `* 0 OK [ ] "" true`,
-		"M1 NO [alert]\n":                         `M1 0 NO [ALERT ] "" true`,
-		"+\r\n":                                   `+ 0  [ ] "" true`,
-		"+ abc=\r\n":                              `+ 0  [ ] "abc=" true`,
-		"* 12 FETCH (UID 3 FLAGS (\\Seen a))\r\n": `* 12 FETCH [ ] "" ( "UID" "3" "FLAGS" ( "\\Seen" "a" ) ) true`,
+		"* OK [UIDNEXT 4] predicted\r\n": `* 0 OK [UIDNEXT 4] "predicted" true`,
+		"* OK\r\n":                       `* 0 OK [ ] "" true`,
+		"M1 NO [alert]\n":                `M1 0 NO [ALERT ] "" true`,
+		"+\r\n":                          `+ 0  [ ] "" true`,
+		"+ abc=\r\n":                     `+ 0  [ ] "abc=" true`,
+		"* 12 FETCH (UID 3 FLAGS (\\Seen a))\r\n":                        `* 12 FETCH [ ] "" ( "UID" "3" "FLAGS" ( "\\Seen" "a" ) ) true`,
 		"* 1 FETCH (BODY[HEADER.FIELDS (TO)]<0> {3}\r\na\r\n UID 1)\r\n": `* 1 FETCH [ ] "" ( "BODY[HEADER.FIELDS (TO)]<0>" 3:"a\r\n"<nil> "UID" "1" ) true`,
 		"* 1 FETCH (BODY[] {3}\r\nabcd)\r\n":                             `* 1 FETCH [ ] "" ( "BODY[]" 3:"abc"<nil> "d" ) false`,
 		"* LIST () \"\\\\\" {2+}\r\na\"\r\n":                             `* 0 LIST [ ] "" ( ) "\\" 2:"a\""<nil> true`,
