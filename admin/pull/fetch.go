@@ -14,11 +14,12 @@ import (
 	"mailbox/imapd/wire"
 )
 
-// maxMessages bounds what one mailbox may list, and maxFlags what one message
-// may have.
+// The bounds of what a source may claim: messages of a mailbox, flags and octets
+// of a message.
 const (
 	maxMessages = 5_000_000
 	maxFlags    = 100
+	maxClaim    = 1 << 40
 )
 
 // An entry is a message as a mailbox of the source lists it.
@@ -53,7 +54,8 @@ func readFetch(r *response) (f fetched) {
 			n, _ := strconv.ParseUint(value.atom, 10, 32) // 0 is no UID
 			f.uid = uint32(n)
 		case name == "RFC822.SIZE":
-			f.size, _ = strconv.ParseInt(value.atom, 10, 64) // a guess anyway
+			n, _ := strconv.ParseUint(value.atom, 10, 63) // a guess anyway
+			f.size = int64(min(n, maxClaim))
 		case name == "INTERNALDATE":
 			f.date = value.text()
 		case name == "FLAGS":

@@ -102,16 +102,18 @@ var systemFlags = []string{`\Answered`, `\Deleted`, `\Draft`, `\Flagged`, `\Seen
 // maxKeyword bounds a keyword, in octets.
 const maxKeyword = 200
 
-// keyword makes a keyword of a label or of what a server takes for a flag: what
-// may not stand in one becomes "_", and what is not ASCII modified UTF-7, as
-// clients name their tags.
+// keyword makes a keyword of a label or of what a server takes for a flag. What
+// is not one already becomes one: what may not stand in it "_", and what is not
+// ASCII modified UTF-7, as clients name their tags.
 func keyword(label string) string {
-	label = strings.TrimLeft(wire.EncodeUTF7(decodeName(label)), `\`)
-	k := strings.Map(func(r rune) rune {
-		if r <= ' ' || r > '~' || strings.ContainsRune(`(){%*"\]`, r) {
+	if !wire.IsAtom(label) {
+		label = strings.TrimLeft(wire.EncodeUTF7(decodeName(label)), `\`)
+		label = strings.Map(func(r rune) rune {
+			if wire.IsAtom(string(r)) {
+				return r
+			}
 			return '_'
-		}
-		return r
-	}, label)
-	return k[:min(len(k), maxKeyword)]
+		}, label)
+	}
+	return label[:min(len(label), maxKeyword)]
 }

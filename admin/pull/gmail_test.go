@@ -106,13 +106,16 @@ func TestArchived(t *testing.T) {
 }
 
 func FuzzKeyword(f *testing.F) {
-	for _, s := range []string{`\Inbox`, "a b", "é", "&AOk-", "x]y", "\xff", `\\\`} {
+	for _, s := range []string{`\Inbox`, "a b", "é", "&AOk-", "x]y", "A&B", "\xff", `\\\`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		k := keyword(s)
 		if k != "" && (!wire.IsAtom(k) || len(k) > maxKeyword || k[0] == '\\') {
 			t.Errorf("%q becomes %q", s, k)
+		}
+		if keyword(k) != k || wire.IsAtom(s) && len(s) <= maxKeyword && k != s {
+			t.Errorf("%q becomes %q and then %q", s, k, keyword(k))
 		}
 		if flags := cleanFlags([]string{s, k, s}); !slices.IsSorted(flags) {
 			t.Errorf("%q becomes %q", s, flags)

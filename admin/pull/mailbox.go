@@ -221,21 +221,23 @@ const (
 )
 
 // nextBatch takes from the front of fresh what is fetched at once.
-func (m *mailbox) nextBatch(fresh []entry) (batch, rest []entry) {
-	var size int64
-	n := 0
-	for n < len(fresh) && n < maxBatchMessages {
-		e := fresh[n]
-		size += max(e.size, 0)
-		if n > 0 && (size > maxBatch || m.cuts[e.uid] >= cutsUntilAlone) {
+func (r *run) nextBatch(m *mailbox, fresh []entry) (batch, rest []entry) {
+	size, n := fresh[0].size, 1
+	if r.alone(m, fresh[0]) {
+		return fresh[:1], fresh[1:]
+	}
+	for n < min(len(fresh), maxBatchMessages) && !r.alone(m, fresh[n]) {
+		if size += fresh[n].size; size > maxBatch {
 			break
 		}
 		n++
-		if m.cuts[e.uid] >= cutsUntilAlone {
-			break
-		}
 	}
 	return fresh[:n], fresh[n:]
+}
+
+// alone reports whether a message should not hold up others.
+func (r *run) alone(m *mailbox, e entry) bool {
+	return e.size > r.MaxSize || m.cuts[e.uid] >= cutsUntilAlone
 }
 
 // fetchAll fetches messages and adds them. While one batch is added, the next
@@ -245,7 +247,7 @@ func (r *run) fetchAll(ctx context.Context, c *conn, m *mailbox, fresh []entry) 
 	var err error
 	for len(fresh) > 0 && err == nil {
 		var batch []entry
-		batch, fresh = m.nextBatch(fresh)
+		batch, fresh = r.nextBatch(m, fresh)
 		var got []*message
 		got, err = r.fetchBatch(c, m, batch)
 		if !a.put(got) {
@@ -262,7 +264,7 @@ func (r *run) fetchAll(ctx context.Context, c *conn, m *mailbox, fresh []entry) 
 // those that came are returned also with an error, which ends the pass.
 func (r *run) fetchBatch(c *conn, m *mailbox, batch []entry) ([]*message, error) {
 	if e := batch[0]; e.size > r.MaxSize {
-		return nil, r.fetchOdd(c, m, e, fmt.Errorf("it has %d octets, and %d are allowed", e.size, r.MaxSize))
+		return nil, r.fetchOdd(c, m, e, r.tooLarge(e.size))
 	}
 	got, err := c.fetch(m, batch, r.MaxSize+maxBatch)
 	var out []*message
@@ -275,6 +277,12 @@ func (r *run) fetchBatch(c *conn, m *mailbox, batch []entry) ([]*message, error)
 		case msg.Size == 0 && e.size > 0: // what some servers do when they cannot read it
 			msg.body.close()
 			missing = append(missing, e)
+		case msg.Size > r.MaxSize:
+			failErr := r.fail(m, e, r.tooLarge(msg.Size), msg.body)
+			msg.body.close()
+			if failErr != nil {
+				return out, failErr
+			}
 		default:
 			msg.claimed = e.size
 			out = append(out, msg)
@@ -297,6 +305,10 @@ func (r *run) fetchBatch(c *conn, m *mailbox, batch []entry) ([]*message, error)
 		}
 	}
 	return out, nil
+}
+
+func (r *run) tooLarge(size int64) error {
+	return fmt.Errorf("it has %d octets, and %d are allowed", size, r.MaxSize)
 }
 
 // blame counts at which message the connection broke. If it is that message

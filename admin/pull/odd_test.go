@@ -183,6 +183,29 @@ func TestUnreadable(t *testing.T) {
 	})
 }
 
+// TestTooLarge: messages beyond the bound are named, whatever the source claims,
+// and the others of the batch come.
+func TestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := inboxOf(oddLetters(6))
+		all := o.boxes[0].messages
+		for i, claimed := range map[int]int{1: 0, 3: 10, 4: 1 << 60} {
+			all[i].text, all[i].size = strings.Repeat("x", 2000), claimed
+		}
+		a := newAccount()
+		p := o.puller(t, a)
+		p.MaxSize = 1000
+		report, err := p.Pull(ctx)
+		must(t, err)
+		if got, want := a.texts("INBOX"), []string{all[0].text, all[2].text, all[5].text}; !slices.Equal(got, want) {
+			t.Errorf("here are %q", got)
+		}
+		if f := report.Mailboxes[0].Failures; len(f) != 3 || f[0].UID != 2 || f[1].UID != 4 || f[2].UID != 5 {
+			t.Errorf("failures are %+v", f)
+		}
+	})
+}
+
 // TestUIDValidity: when the source numbers anew, between runs or in the middle
 // of one, nothing comes twice.
 func TestUIDValidity(t *testing.T) {
