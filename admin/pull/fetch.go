@@ -35,9 +35,9 @@ type fetched struct {
 	uid    uint32
 	size   int64
 	date   string
-	flags  []string
+	flags  []string // nil if there were none, like the rest
 	labels []string
-	body   *content // nil if there was none
+	body   *content
 }
 
 // readFetch takes a FETCH response apart (RFC 9051 section 7.5.2). The body is
@@ -111,6 +111,9 @@ func (m *mailbox) sorted(f fetched) (flags []string, mailbox string, ok bool) {
 	return cleanFlags(flags), mailbox, ok
 }
 
+// canSort reports whether a response tells the labels where these matter.
+func (m *mailbox) canSort(f fetched) bool { return m.sorter == nil || f.labels != nil }
+
 func (m *mailbox) items(more string) string {
 	items := "UID FLAGS " + more
 	if m.sorter != nil {
@@ -134,8 +137,8 @@ func (c *conn) entries(m *mailbox, since uint64) (entries []entry, total int, er
 		}
 		f := readFetch(r)
 		f.body.close()
-		if f.uid == 0 {
-			return nil
+		if f.uid == 0 || f.flags == nil || !m.canSort(f) {
+			return nil // not the answer, but news that nobody asked for
 		}
 		if len(entries) >= maxMessages {
 			return &localError{fmt.Errorf("the server lists more than %d messages", maxMessages)}
@@ -170,7 +173,7 @@ func (c *conn) fetch(m *mailbox, batch []entry, literals int64) (map[uint32]*mes
 			return nil
 		}
 		f := readFetch(r)
-		if f.body == nil || !set.Contains(f.uid) || got[f.uid] != nil {
+		if f.body == nil || !set.Contains(f.uid) || got[f.uid] != nil || !m.canSort(f) {
 			f.body.close()
 			return nil
 		}

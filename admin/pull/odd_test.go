@@ -71,6 +71,7 @@ func TestOddAnswers(t *testing.T) {
 			s.say("* 3 RECENT")
 			s.say("* FLAGS ()")
 			s.say("* 12 FETCH (FLAGS (\\Seen))")
+			s.say("* 2 FETCH (UID 2 MODSEQ (3))")
 			s.say("* NO [ALERT] the disk is nearly full")
 			s.say("* )) junk")
 			if !strings.Contains(command, "BODY.PEEK") {
@@ -81,7 +82,7 @@ func TestOddAnswers(t *testing.T) {
 			s.fetch("UID FETCH 2:3 BODY.PEEK[]")
 			s.fetch("UID FETCH 2:2 BODY.PEEK[]")
 			s.say("* 9 FETCH (UID 77 BODY[] {3}\r\nabc)")
-			s.say(`* 4 FETCH (UID 4 FLAGS () INTERNALDATE " 1-Feb-2003 04:05:06 +0100" BODY[] ~{%d}`+"\r\n%s)", len(o.boxes[0].messages[3].text), o.boxes[0].messages[3].text)
+			s.say(`* 4 FETCH (UID 4 FLAGS (\Seen) INTERNALDATE " 1-Feb-2003 04:05:06 +0100" BODY[] ~{%d}`+"\r\n%s)", len(o.boxes[0].messages[3].text), o.boxes[0].messages[3].text)
 			s.say("%s OK", tag)
 			return true
 		}
@@ -94,6 +95,10 @@ func TestOddAnswers(t *testing.T) {
 		}
 		if got := a.messages("INBOX")[3]; !strings.Contains(got, "2003-02-01T04:05:06+01:00") {
 			t.Errorf("date: %s", got)
+		}
+		before := a.messages("INBOX")
+		if o.equal(t, a); !slices.Equal(a.messages("INBOX")[1:], before[1:]) {
+			t.Errorf("changed without a cause: %q", a.messages("INBOX"))
 		}
 	})
 }
