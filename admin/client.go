@@ -113,9 +113,9 @@ func (c *Client) post(ctx context.Context, command string, body io.Reader, out a
 	return nil
 }
 
-// stream asks for a stream about a mailbox. The caller closes what it gets.
-func (c *Client) stream(ctx context.Context, command string, about mailboxRef) (io.ReadCloser, error) {
-	body, err := json.Marshal(about)
+// stream asks for a stream. The caller closes what it gets.
+func (c *Client) stream(ctx context.Context, command string, in any) (io.ReadCloser, error) {
+	body, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +124,30 @@ func (c *Client) stream(ctx context.Context, command string, about mailboxRef) (
 		return nil, err
 	}
 	return res.Body, nil
+}
+
+// contents calls yield for what a mailbox has.
+func (c *Client) contents(ctx context.Context, of mailboxRef, yield func(contentSum) error) error {
+	s, err := c.stream(ctx, "import/contents", of)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for r := newStreamReader(s); ; {
+		rec, _, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && rec.Content == nil {
+			err = errors.New("stream of mail: a record of another kind")
+		}
+		if err == nil {
+			err = yield(*rec.Content)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // send sends a stream, which write writes, and decodes the answer into out.

@@ -24,6 +24,7 @@ type Import struct {
 	report   TransferReport
 	progress Progress
 	names    nameFitter
+	homes    homes
 	aside    aside
 }
 
@@ -41,6 +42,12 @@ func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, 
 		i.progress.AllMessages += m.Messages
 		i.progress.AllBytes += m.Bytes
 	}
+	if i.homes, err = homesOf(ctx, i.Client, i.Address); err != nil {
+		return i.report, err
+	}
+	for _, m := range boxes {
+		delete(i.homes, i.homes.use(m.Name)) // a mailbox of that name comes itself
+	}
 	for _, m := range boxes {
 		if err := i.mailbox(ctx, from, m); err != nil {
 			return i.report, fmt.Errorf("mailbox %q: %w", m.Name, err)
@@ -50,7 +57,12 @@ func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, 
 }
 
 func (i *Import) mailbox(ctx context.Context, from archive.Reader, m archive.Mailbox) error {
-	name := i.names.fit(m.Name)
+	name := i.homes[m.SpecialUse]
+	if name != "" {
+		delete(i.homes, m.SpecialUse) // for one mailbox only
+	} else {
+		name = i.names.fit(m.Name)
+	}
 	i.progress.Mailbox = name
 	i.report.Mailboxes = append(i.report.Mailboxes, MailboxTransfer{Source: m.Name, Name: name})
 	in := &mailboxImport{Import: i, ref: mailboxRef{i.Address, name}, counts: &i.report.Mailboxes[len(i.report.Mailboxes)-1]}
@@ -86,26 +98,14 @@ func fingerprint(received, size int64, sum []byte) [16]byte {
 // there asks what the mailbox has.
 func (in *mailboxImport) there(ctx context.Context) error {
 	in.known = map[[16]byte]int{}
-	s, err := in.Client.stream(ctx, "import/contents", in.ref)
+	err := in.Client.contents(ctx, in.ref, func(c contentSum) error {
+		in.known[fingerprint(c.Received, c.Size, c.SHA256)]++
+		return nil
+	})
 	if in.DryRun && errors.Is(err, storage.ErrNotFound) {
 		return nil // it is not made yet
 	}
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for r := newStreamReader(s); ; {
-		rec, _, err := r.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if c := rec.Content; c != nil {
-			in.known[fingerprint(c.Received, c.Size, c.SHA256)]++
-		}
-	}
+	return err
 }
 
 // all reads the mailbox. That the source cannot be read any further is a part

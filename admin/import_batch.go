@@ -46,8 +46,7 @@ func readPending(m *archive.Message) (*pending, error) {
 	}
 	p.unreadable = from.err
 	p.sum = sum.Sum(nil)
-	flags, keywords, _ := storage.ParseFlags(m.Flags)
-	p.head = headOf(dated(m.Received), append(flags.Names(), fitKeywords(keywords)...), p.size)
+	p.head = headOf(dated(m.Received), fitFlags(m.Flags), p.size)
 	return p, nil
 }
 

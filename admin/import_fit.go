@@ -81,6 +81,12 @@ func shortened(s string, n int) string {
 	return fmt.Sprintf("%s-%.4x", s, sum)
 }
 
+// fitFlags keeps the system flags that there are here, and makes atoms of keywords.
+func fitFlags(names []string) []string {
+	flags, keywords, _ := storage.ParseFlags(names)
+	return append(flags.Names(), fitKeywords(keywords)...)
+}
+
 // fitKeywords makes atoms of keywords (RFC 9051 section 9, flag-keyword), none twice.
 func fitKeywords(names []string) []string {
 	var fit []string

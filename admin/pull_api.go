@@ -26,7 +26,7 @@ func (o pullOrigin) stored() storage.Origin {
 type pulledHead struct {
 	UID     uint32   `json:"uid"` // there
 	Email   int64    `json:"email"`
-	Mailbox string   `json:"mailbox,omitempty"` // here
+	Mailbox string   `json:"mailbox,omitempty"` // as the puller calls it
 	Size    int64    `json:"size"`
 	SHA256  []byte   `json:"sha256"`
 	Flags   []string `json:"flags,omitempty"`
@@ -72,7 +72,7 @@ func (a *API) pullMessages(ctx context.Context, in *streamReader) (Imported, err
 	list := make([]storage.Pull, len(batch.list))
 	for i, b := range batch.list {
 		list[i] = storage.Pull{
-			Pulled: storage.Pulled{UID: b.head.UID, Email: storage.EmailID(b.head.Email), Size: b.head.Size, SHA256: b.head.SHA256, Flags: b.head.Flags},
+			Pulled: storage.Pulled{UID: b.head.UID, Mailbox: first.Place, Email: storage.EmailID(b.head.Email), Size: b.head.Size, SHA256: b.head.SHA256, Flags: b.head.Flags},
 			Upload: b.Upload,
 		}
 	}

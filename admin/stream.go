@@ -20,6 +20,7 @@ type record struct {
 	Message *messageHead `json:"message,omitempty"`
 	Content *contentSum  `json:"content,omitempty"`
 	Origin  *pullOrigin  `json:"origin,omitempty"`
+	Place   string       `json:"place,omitempty"` // with Origin: what the puller calls the mailbox
 	Pulled  *pulledHead  `json:"pulled,omitempty"`
 	End     bool         `json:"end,omitempty"`
 	Error   string       `json:"error,omitempty"`

@@ -45,8 +45,8 @@ type PullChange struct {
 // order of UIDs.
 func (db *DB) Pulled(ctx context.Context, account AccountID, o Origin, yield func(Pulled) error) error {
 	for after, n := int64(0), contentSlice; n == contentSlice; {
-		rows, err := db.readDB.QueryContext(ctx, `SELECT p.uid, p.email, coalesce(b.name, ''), p.size, p.sha256, p.flags
-			FROM origin o JOIN pulled p ON p.origin = o.id LEFT JOIN mailbox b ON b.id = p.mailbox
+		rows, err := db.readDB.QueryContext(ctx, `SELECT p.uid, p.email, p.mailbox, p.size, p.sha256, p.flags
+			FROM origin o JOIN pulled p ON p.origin = o.id
 			WHERE o.account = ? AND o.source = ? AND o.mailbox = ? AND o.validity = ? AND p.uid > ? ORDER BY p.uid LIMIT ?`,
 			account, o.Source, o.Mailbox, o.UIDValidity, after, contentSlice)
 		list, err := collect(rows, err, func(scan func(...any) error) (p Pulled, err error) {
@@ -108,8 +108,8 @@ func (db *DB) PulledCopies(ctx context.Context, account AccountID, o Origin, yie
 }
 
 // Pull puts messages into a mailbox and remembers their UIDs of the origin, all
-// of it or nothing. A UID that is remembered already is left out. See Append
-// for errors.
+// of it or nothing. A UID that is remembered already is left out, and so are the
+// keywords of a message for which the mailbox has no room. See Append for errors.
 func (db *DB) Pull(ctx context.Context, account AccountID, mailbox MailboxID, o Origin, list []Pull) error {
 	contents := make([]*content, len(list))
 	var err error
@@ -154,13 +154,18 @@ func (t *tx) pull(account AccountID, mailbox MailboxID, o Origin, list []Pull, c
 			return fmt.Errorf("email %d is of another account: %w", email, ErrInvalid)
 		}
 		if c := contents[i]; c != nil {
-			if _, err := b.upload(c, p.Upload, 0); err != nil {
+			_, err := b.upload(c, p.Upload, 0)
+			if errors.Is(err, ErrLimit) && len(p.Upload.Keywords) > 0 { // better without its keywords than not at all
+				p.Upload.Keywords = nil
+				_, err = b.upload(c, p.Upload, 0)
+			}
+			if err != nil {
 				return fmt.Errorf("UID %d: %w", p.UID, err)
 			}
 			email = c.emails[account]
 		}
 		if err := t.exec(`INSERT INTO pulled (origin, uid, email, mailbox, size, sha256, flags) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			origin, p.UID, email, mailbox, p.Size, p.SHA256, strings.Join(p.Flags, " ")); err != nil {
+			origin, p.UID, email, p.Mailbox, p.Size, p.SHA256, strings.Join(p.Flags, " ")); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ func TestPull(t *testing.T) {
 	pull := func(text string, uid uint32, flags ...string) Pull {
 		m := spool(t, db, text)
 		f, k, _ := ParseFlags(flags)
-		return Pull{Pulled{UID: uid, Size: m.Size, SHA256: m.SHA256[:], Flags: flags}, Upload{Message: m, Received: time.Unix(1e9, 0), Flags: f, Keywords: k}}
+		return Pull{Pulled{UID: uid, Mailbox: "In", Size: m.Size, SHA256: m.SHA256[:], Flags: flags}, Upload{Message: m, Received: time.Unix(1e9, 0), Flags: f, Keywords: k}}
 	}
 	must := func(err error) {
 		t.Helper()
@@ -36,7 +36,7 @@ func TestPull(t *testing.T) {
 		return all
 	}
 	all := known(o)
-	if len(all) != 4 || all[1].Flags[0] != "blue" || all[3].UID != 4 || all[3].Mailbox != "INBOX" || all[0].Size != 3 {
+	if len(all) != 4 || all[1].Flags[0] != "blue" || all[3].UID != 4 || all[3].Mailbox != "In" || all[0].Size != 3 {
 		t.Fatalf("remembered: %+v", all)
 	}
 	// The mailbox is numbered anew there: what is here is only remembered.

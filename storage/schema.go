@@ -325,13 +325,13 @@ CREATE TABLE origin (
 ) STRICT;
 
 -- The emails that came from it, by their UIDs there. size and sha256 are of the
--- octets as they came; flags, parted by spaces, are those last seen there. The
--- email may be gone.
+-- octets as they came; flags, parted by spaces, are those last seen there; mailbox
+-- is what that is called into which it was to go. The email may be gone.
 CREATE TABLE pulled (
 	origin  INTEGER NOT NULL REFERENCES origin(id) ON DELETE CASCADE,
 	uid     INTEGER NOT NULL,
 	email   INTEGER NOT NULL,
-	mailbox INTEGER NOT NULL,
+	mailbox TEXT NOT NULL,
 	size    INTEGER NOT NULL,
 	sha256  BLOB NOT NULL,
 	flags   TEXT NOT NULL,

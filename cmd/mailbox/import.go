@@ -10,7 +10,7 @@ import (
 )
 
 func newImportCommand(o *options) *cobra.Command {
-	c := newGroup("import", "Bring mail in from elsewhere", newImportIMAPSQLCommand(o))
+	c := newGroup("import", "Bring mail in from elsewhere", newImportIMAPCommand(o), newImportIMAPSQLCommand(o))
 	c.Long = `Bring mail in, with its dates, flags, keywords, folders and subscriptions. The
 server may be running or not. What is there already, by folder, date, size and
 hash, does not come twice: an import that was cut goes on when it is run again.

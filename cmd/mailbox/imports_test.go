@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"mda":                  {"storage", "mda/sieve", "mda/junk", "internal/message"},
 	"imapd":                {"storage", "imapd/wire", "internal/login", "internal/listen", "internal/message"},
 	"web":                  {"storage", "internal/login", "internal/listen"},
-	"admin":                {"storage", "admin/archive", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
+	"admin":                {"storage", "admin/archive", "admin/pull", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
 	"admin/archive":        {},
 	"admin/mbox":           {"admin/archive"},
 	"admin/maildir":        {"admin/archive", "imapd/wire"}, // its names are in modified UTF-7

@@ -20,7 +20,24 @@ func (p *passwordSource) flag(c *cobra.Command) {
 	c.Flags().BoolVar(&p.stdin, "password-stdin", false, "read the password from standard input instead of asking for it")
 }
 
+// read reads a new password, which is asked for twice.
 func (p *passwordSource) read(c *cobra.Command, address string) (string, error) {
+	first, err := p.readOnce(c, address)
+	if err != nil || p.stdin {
+		return first, err
+	}
+	second, err := prompt(c, c.InOrStdin().(*os.File), "Once more: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", errors.New("the two are not the same; nothing was changed")
+	}
+	return first, nil
+}
+
+// readOnce reads a password.
+func (p *passwordSource) readOnce(c *cobra.Command, of string) (string, error) {
 	if p.stdin {
 		line, err := bufio.NewReader(io.LimitReader(c.InOrStdin(), 4096)).ReadString('\n')
 		if err != nil && err != io.EOF {
@@ -32,18 +49,7 @@ func (p *passwordSource) read(c *cobra.Command, address string) (string, error) 
 	if !ok || !isTerminal(f) {
 		return "", &usageError{errors.New("standard input is no terminal to ask for a password; give it there with --password-stdin")}
 	}
-	first, err := prompt(c, f, "Password for "+address+": ")
-	if err != nil {
-		return "", err
-	}
-	second, err := prompt(c, f, "Once more: ")
-	if err != nil {
-		return "", err
-	}
-	if first != second {
-		return "", errors.New("the two are not the same; nothing was changed")
-	}
-	return first, nil
+	return prompt(c, f, "Password for "+of+": ")
 }
 
 func prompt(c *cobra.Command, f *os.File, text string) (string, error) {
