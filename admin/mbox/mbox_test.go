@@ -250,49 +250,60 @@ func TestForeign(t *testing.T) {
 		"Dovecot": {
 			"From nobody@vm  Thu Jan 02 03:04:05 2020\nSubject: x\nX-IMAPbase: 1795604990 0000000001 $Forwarded Foo\nX-UID: 1\nStatus: RO\nX-Status: AFTD\nX-Keywords: $Forwarded Foo           \nContent-Length: 56\n\n" +
 				"From here\nFrom a@b Mon Jan  1 00:00:00 2020\n>From x\nhi\n\n\n",
-			[]letter{{at, []string{"$Forwarded", `\Answered`, `\Deleted`, `\Draft`, `\Flagged`, `\Seen`, "Foo"}, "Subject: x\r\n\r\nFrom here\r\nFrom a@b Mon Jan  1 00:00:00 2020\r\n>From x\r\nhi\r\n\r\n"}}, nil,
+			[]letter{{at, []string{"$Forwarded", `\Answered`, `\Deleted`, `\Draft`, `\Flagged`, `\Seen`, "Foo"}, "Subject: x\r\n\r\nFrom here\r\nFrom a@b Mon Jan  1 00:00:00 2020\r\n>From x\r\nhi\r\n\r\n"}},
+			nil,
 		},
 		"UW-IMAP": {
 			"From MAILER-DAEMON Thu Jan  2 03:04:05 2020\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 1 2\nStatus: RO\n\nThis text is part of the internal format.\n\n" +
 				"From a Thu Jan  2 04:04:05 2020 +0100\nA: b\nStatus: O\n\nx\n\n",
-			[]letter{{"2020-01-02T04:04:05+01:00", nil, "A: b\r\n\r\nx\r\n"}}, nil,
+			[]letter{{"2020-01-02T04:04:05+01:00", nil, "A: b\r\n\r\nx\r\n"}},
+			nil,
 		},
 		"Thunderbird": {
 			"From - Thu Jan 02 03:04:05 2020\r\nX-Mozilla-Status: 1007\r\nX-Mozilla-Status2: 00000000\r\nX-Mozilla-Keys: $label1 NonJunk           \r\nA: b\r\nStatus: mine\r\n\r\nx\ny\r\n\r\n" +
 				"From - Thu Jan 02 03:04:05 2020\r\nX-Mozilla-Status: 0009\r\n\r\ndeleted\r\n\r\n",
-			[]letter{{at, []string{"$Forwarded", "$label1", `\Answered`, `\Flagged`, `\Seen`, "NonJunk"}, "A: b\r\nStatus: mine\r\n\r\nx\ny\r\n"}}, nil,
+			[]letter{{at, []string{"$Forwarded", "$label1", `\Answered`, `\Flagged`, `\Seen`, "NonJunk"}, "A: b\r\nStatus: mine\r\n\r\nx\ny\r\n"}},
+			nil,
 		},
 		"git": {
 			"From mboxrd@z Thu Jan  2 03:04:05 2020\nA: b\n\n>From x\n>>From y\n\n",
-			[]letter{{at, nil, "A: b\r\n\r\nFrom x\r\n>From y\r\n"}}, nil,
+			[]letter{{at, nil, "A: b\r\n\r\nFrom x\r\n>From y\r\n"}},
+			nil,
 		},
 		"wrong Content-Length": {
 			"From a Thu Jan  2 03:04:05 2020\nContent-Length: 1\n\nxyz\n\nFrom b Thu Jan  2 03:04 2020\n\n\ny\n",
-			[]letter{{at, nil, "Content-Length: 1\r\n\r\nxyz\r\n"}, {"2020-01-02T03:04:00Z", nil, "\r\n\r\ny\r\n"}}, nil,
+			[]letter{{at, nil, "Content-Length: 1\r\n\r\nxyz\r\n"}, {"2020-01-02T03:04:00Z", nil, "\r\n\r\ny\r\n"}},
+			nil,
 		},
 		"no empty line before": {
 			"From a Thu Jan  2 03:04:05 2020\nA: b\n\nx\nFrom b Thu Jan  2 03:04:05 EST 2020\nA: c\nFrom c Thu, Jan 2 03:04:05 2020 PST\n\nFrom the heart\n",
-			[]letter{{at, nil, "A: b\r\n\r\nx\r\n"}, {"2020-01-02T03:04:05-05:00", nil, "A: c\r\n"}, {"2020-01-02T03:04:05-08:00", nil, "\r\nFrom the heart\r\n"}}, nil,
+			[]letter{{at, nil, "A: b\r\n\r\nx\r\n"}, {"2020-01-02T03:04:05-05:00", nil, "A: c\r\n"}, {"2020-01-02T03:04:05-08:00", nil, "\r\nFrom the heart\r\n"}},
+			nil,
 		},
 		"garbage, and cut": {
 			"\x00\x00rubbish\n\nFrom a Thu Jan  2 03:04:05 2020\nA: b\n\nx",
-			[]letter{{at, nil, "A: b\r\n\r\nx"}}, []string{"box: octet 0: 11 octets before the first From_ line are no message", "box: octet 11: the file ends within a line of it"},
+			[]letter{{at, nil, "A: b\r\n\r\nx"}},
+			[]string{"box: octet 0: 11 octets before the first From_ line are no message", "box: octet 11: the file ends within a line of it"},
 		},
 		"cut mboxcl": {
 			"From mboxcl@z Thu Jan  2 03:04:05 2020\nContent-Length: 10\nStatus: O\nA: b\n\nx\n",
-			[]letter{{at, nil, "A: b\r\n\r\nx\r\n"}}, []string{"box: octet 0: its Content-Length is 10, and the file ends after 2"},
+			[]letter{{at, nil, "A: b\r\n\r\nx\r\n"}},
+			[]string{"box: octet 0: its Content-Length is 10, and the file ends after 2"},
 		},
 		"date by the header": {
 			"From nobody\nDate: Thu, 2 Jan 2020 03:04:05 +0100 (CET)\nX-Keywords: sale, cheap\n\n",
-			[]letter{{"2020-01-02T03:04:05+01:00", nil, "Date: Thu, 2 Jan 2020 03:04:05 +0100 (CET)\r\nX-Keywords: sale, cheap\r\n"}}, nil,
+			[]letter{{"2020-01-02T03:04:05+01:00", nil, "Date: Thu, 2 Jan 2020 03:04:05 +0100 (CET)\r\nX-Keywords: sale, cheap\r\n"}},
+			nil,
 		},
 		"long lines": {
 			"From a Thu Jan  2 03:04:05 2020\nA: " + strings.Repeat("a", 200_000) + "\n\n" + strings.Repeat("x", 200_000) + "\n\nFrom b Thu Jan  2 03:04:05 2020\n\nFrom " + strings.Repeat("x", 200_000) + "\n\n",
-			[]letter{{at, nil, "A: " + strings.Repeat("a", 200_000) + "\r\n\r\n" + strings.Repeat("x", 200_000) + "\r\n"}, {at, nil, "\r\nFrom " + strings.Repeat("x", 200_000) + "\r\n"}}, nil,
+			[]letter{{at, nil, "A: " + strings.Repeat("a", 200_000) + "\r\n\r\n" + strings.Repeat("x", 200_000) + "\r\n"}, {at, nil, "\r\nFrom " + strings.Repeat("x", 200_000) + "\r\n"}},
+			nil,
 		},
 		"long header": {
 			"From a Thu Jan  2 03:04:05 2020\n" + strings.Repeat("A: b\n", maxHeader/4) + "\nx\n\nFrom b Thu Jan  2 03:04:05 2020\nStatus: R\n\ny\n",
-			[]letter{{at, nil, strings.Repeat("A: b\r\n", maxHeader/4) + "\r\nx\r\n"}, {at, []string{`\Seen`}, "\r\ny\r\n"}}, nil,
+			[]letter{{at, nil, strings.Repeat("A: b\r\n", maxHeader/4) + "\r\nx\r\n"}, {at, []string{`\Seen`}, "\r\ny\r\n"}},
+			nil,
 		},
 	} {
 		mails, troubles := readText(t, c.text, Detect)
