@@ -73,7 +73,7 @@ func parseHeader(raw []byte, written bool) *header {
 // before it are.
 func (h *header) noted() bool {
 	for _, f := range h.fields {
-		if f.name != "content-length" && f.name != "x-keywords" && f.name != "x-status" {
+		if f.name != "x-imapbase" && f.name != "content-length" && f.name != "x-keywords" && f.name != "x-status" {
 			return false
 		}
 	}

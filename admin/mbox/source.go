@@ -144,7 +144,7 @@ func (s *source) message(first bool, yield func(*archive.Message) error) error {
 	bare := s.atEnd() // then the empty line is not the message's, unless its body looks like a From_ line
 	_, written := from.wrote()
 	h := parseHeader(raw, written)
-	internal := first && h.internal()
+	internal := first && !written && h.internal()
 	body, loss := s.body(h)
 	if s.variant == Detect && !internal {
 		s.variant = O // nothing says that it is another

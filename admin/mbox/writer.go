@@ -12,12 +12,17 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"mailbox/admin/archive"
 )
 
 // temporaryName is that of a file which is being written. Readers leave it out.
 const temporaryName = ".mailbox-export.tmp"
+
+// maxKeywords is how long the list of a file's keywords may be. Dovecot does not
+// show what is not in it; a Reader does.
+const maxKeywords = 500
 
 // A Writer writes a tree of mboxes: the mailbox a/b is the file a/b.mbox, so
 // that a can have messages, too. A file gets its name when it is whole and
@@ -35,6 +40,8 @@ type Writer struct {
 	file       *os.File        // that is being written
 	buffer     *bufio.Writer
 	path       string          // what it will be called
+	base       int64           // where keywords are listed in it; 0: nowhere yet
+	keywords   []string        // that are in it
 	dirs       map[string]bool // that have new files
 	subscribed []string
 	failed     error // why the file cannot be whole
@@ -106,7 +113,7 @@ func (w *Writer) begin(name string) error {
 	if err := f.Truncate(0); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.file, w.path = f, name
+	w.file, w.path, w.base, w.keywords = f, name, 0, nil
 	w.buffer.Reset(f)
 	for ; !w.dirs[dir]; dir = path.Dir(dir) {
 		w.dirs[dir] = true
@@ -131,7 +138,7 @@ func (w *Writer) mayReplace(name string) error {
 	from, _ := parseFromLine(first)
 	_, ours := from.wrote()
 	second := string(start[len(first):])
-	ours = ours && slices.ContainsFunc([]string{"Content-Length:", "X-Keywords:", "X-Status:", "Status:"}, func(s string) bool { return strings.HasPrefix(second, s) })
+	ours = ours && slices.ContainsFunc([]string{"X-IMAPbase:", "Content-Length:", "X-Keywords:", "X-Status:", "Status:"}, func(s string) bool { return strings.HasPrefix(second, s) })
 	if len(start) > 0 && !ours && !w.Force {
 		return fmt.Errorf("%s is %w, and is no file that an export wrote", name, fs.ErrExist)
 	}
@@ -151,6 +158,7 @@ func (w *Writer) Message(ctx context.Context, m *archive.Message) error {
 		return err
 	}
 	notes, lost := formatNotes(m.Flags)
+	w.note(m.Flags)
 	if w.failed = w.write(m, notes); w.failed != nil {
 		return w.failed
 	}
@@ -166,6 +174,24 @@ func (w *Writer) Message(ctx context.Context, m *archive.Message) error {
 	return nil
 }
 
+// note remembers keywords for the list of them.
+func (w *Writer) note(flags []string) {
+	for _, f := range flags {
+		if archive.IsKeyword(f) && !slices.Contains(w.keywords, f) && len(strings.Join(w.keywords, " "))+len(f)+2 <= maxKeywords {
+			w.keywords = append(w.keywords, f)
+		}
+	}
+}
+
+// list writes the keywords into the first message, where Dovecot looks for them.
+func (w *Writer) list() error {
+	if len(w.keywords) == 0 {
+		return nil
+	}
+	_, err := w.file.WriteAt([]byte(" "+strings.Join(w.keywords, " ")), w.base)
+	return err
+}
+
 func (w *Writer) variant() Variant {
 	if w.Variant == Detect {
 		return RD
@@ -175,7 +201,13 @@ func (w *Writer) variant() Variant {
 
 // write appends what is in the spool, after its From_ line and notes.
 func (w *Writer) write(m *archive.Message, notes string) error {
-	if _, err := w.buffer.WriteString(formatFromLine(w.variant(), m.Received)); err != nil {
+	from := formatFromLine(w.variant(), m.Received)
+	if w.base == 0 {
+		from += fmt.Sprintf("X-IMAPbase: %d 0000000000", time.Now().Unix())
+		w.base = int64(len(from))
+		from += strings.Repeat(" ", maxKeywords) + "\n"
+	}
+	if _, err := w.buffer.WriteString(from); err != nil {
 		return err
 	}
 	if w.variant().counted() {
@@ -206,11 +238,11 @@ func (w *Writer) end() error {
 	if f == nil {
 		return w.failed
 	}
-	w.file = nil
 	temporary := path.Join(path.Dir(w.path), temporaryName)
 	if w.failed == nil {
-		w.failed = errors.Join(w.buffer.Flush(), f.Sync())
+		w.failed = errors.Join(w.buffer.Flush(), w.list(), f.Sync())
 	}
+	w.file = nil
 	if w.failed == nil {
 		w.failed = w.root.Rename(temporary, w.path)
 	} else {
