@@ -13,19 +13,26 @@ import (
 type Mailbox struct {
 	Name       string // UTF-8, levels parted by "/"; the inbox is "INBOX"
 	SpecialUse string // "\Sent" and so on, or "" (RFC 6154 section 2)
-	Subscribed bool
-	Messages   int64 // about how many, for a sign of progress; 0: not known beforehand
-	Bytes      int64 // about how much, likewise
+	Subscribed bool   // true for all mailboxes of an archive that knows no subscriptions
+	Messages   int64  // about how many, for a sign of progress; 0: not known beforehand
+	Bytes      int64  // about how much, likewise
 }
 
 // A Message is one message of an archive.
 type Message struct {
 	Place    string    // where it stands, for people: the name of a file, an octet of it, a UID
-	Received time.Time // INTERNALDATE, in the zone that the archive gives
+	Received time.Time // INTERNALDATE, in the zone that the archive gives; zero if it gives none
 	Flags    []string  // system flags and keywords as IMAP writes them, without \Recent
-	Content  io.Reader // its octets with CRLF at the ends of lines; read at most once, before yield returns
+	Labels   []string  // what Gmail filed it under, as Gmail names it: folders or keywords, as the caller likes
+	Content  io.Reader // its octets with CRLF at the ends of lines; read at most once, before yield returns; an error is this message's only
+	Loss     error     // a Loss: what is known to be missing; the rest is here
 	Err      error     // why it cannot be read; then only Place is sure
 }
+
+// A Loss says what could not be carried over of something that otherwise was.
+type Loss string
+
+func (l Loss) Error() string { return string(l) }
 
 // A Reader reads an archive, one mailbox after the other.
 type Reader interface {
@@ -44,11 +51,13 @@ type Reader interface {
 
 // A Writer writes an archive.
 type Writer interface {
-	// Mailbox begins a mailbox: what Message gets from now on is put into it.
+	// Mailbox begins a mailbox: what Message gets from now on is put into it. No
+	// mailbox is begun twice. A Loss says that it is begun, under another name.
 	Mailbox(ctx context.Context, m Mailbox) error
 
-	// Message adds a message. Its Content is read before Message returns. A
-	// RefusedError concerns this message alone.
+	// Message adds a message. Its Content is read before Message returns. A Loss
+	// says that the message is added, without something that the format has no
+	// place for; a RefusedError, that it is not, and that the others can be.
 	Message(ctx context.Context, m *Message) error
 
 	// Close makes what was written durable. Nothing is whole before that.

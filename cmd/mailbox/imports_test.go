@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"web":                  {"storage", "internal/login", "internal/listen"},
 	"admin":                {"storage", "admin/archive", "admin/pull", "internal/dns", "internal/login", "internal/mailauth", "internal/message"},
 	"admin/archive":        {},
-	"admin/mbox":           {"admin/archive"},
+	"admin/mbox":           {"admin/archive", "imapd/wire"}, // names of files may be in modified UTF-7
 	"admin/maildir":        {"admin/archive", "imapd/wire"}, // its names are in modified UTF-7
 	"admin/imapsql":        {"admin/archive"},
 	"admin/pull":           {"admin/archive", "imapd/wire"}, // names in modified UTF-7, sets of UIDs
