@@ -25,7 +25,7 @@ type Export struct {
 // Run exports everything. It is durable when the archive was closed after it.
 // What the archive does not take is in the report and set aside.
 func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, error) {
-	e.report = TransferReport{Address: e.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	e.report = newReport(e.Address)
 	e.aside.dir = e.Aside
 	var boxes []Mailbox
 	if err := e.Client.Call(ctx, "mailbox/list", UserRef{e.Address}, &boxes); err != nil {
@@ -36,10 +36,9 @@ func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, er
 		e.progress.AllBytes += m.Size
 	}
 	for _, m := range boxes {
-		t := MailboxTransfer{Source: m.Name, Name: m.Name}
-		err := e.mailbox(ctx, m, to, &t)
+		t := &MailboxTransfer{Source: m.Name, Name: m.Name}
 		e.report.Mailboxes = append(e.report.Mailboxes, t)
-		if err != nil {
+		if err := e.mailbox(ctx, m, to, t); err != nil {
 			return e.report, fmt.Errorf("mailbox %q: %w", m.Name, err)
 		}
 	}
@@ -49,7 +48,7 @@ func (e *Export) Run(ctx context.Context, to archive.Writer) (TransferReport, er
 func (e *Export) mailbox(ctx context.Context, m Mailbox, to archive.Writer, t *MailboxTransfer) error {
 	e.progress.Mailbox = m.Name
 	err := to.Mailbox(ctx, archive.Mailbox{Name: m.Name, SpecialUse: m.SpecialUse, Subscribed: m.Subscribed, Messages: m.Messages, Bytes: m.Size})
-	if err != nil {
+	if err = e.lost(t, "", err); err != nil {
 		return err
 	}
 	s, err := e.Client.stream(ctx, "export/messages", mailboxRef{e.Address, m.Name})
@@ -77,6 +76,7 @@ func (e *Export) mailbox(ctx context.Context, m Mailbox, to archive.Writer, t *M
 func (e *Export) message(ctx context.Context, h *messageHead, octets io.Reader, to archive.Writer, t *MailboxTransfer) error {
 	place := fmt.Sprintf("UID %d", h.UID)
 	err := to.Message(ctx, &archive.Message{Place: place, Received: h.received(), Flags: h.Flags, Content: octets})
+	err = e.lost(t, place, err)
 	var refused *archive.RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -98,5 +98,15 @@ func (e *Export) message(ctx context.Context, h *messageHead, octets io.Reader, 
 	if e.Progress != nil {
 		e.Progress(e.progress)
 	}
+	return nil
+}
+
+// lost reports a loss, which is no error.
+func (e *Export) lost(t *MailboxTransfer, place string, err error) error {
+	var loss archive.Loss
+	if !errors.As(err, &loss) {
+		return err
+	}
+	e.report.Lost = append(e.report.Lost, FailedMessage{Mailbox: t.Source, Place: place, Reason: err.Error()})
 	return nil
 }

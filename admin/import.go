@@ -18,6 +18,7 @@ type Import struct {
 	Client   *Client
 	Address  string         // of the user
 	DryRun   bool           // only says what would come
+	Keywords bool           // labels of Gmail become keywords; otherwise mailboxes, and a message comes into each
 	Aside    string         // directory for what cannot be read or stored; made when it is needed
 	Progress func(Progress) // is told after each message; nil: nobody
 
@@ -26,13 +27,14 @@ type Import struct {
 	names    nameFitter
 	homes    homes
 	aside    aside
+	labelled *labelled // what has labels; nil until there is any
 }
 
 // Run imports everything. What cannot be read or stored is in the report and
 // set aside; an error says that the import itself cannot go on, and the report
 // what was done until then.
 func (i *Import) Run(ctx context.Context, from archive.Reader) (TransferReport, error) {
-	i.report = TransferReport{Address: i.Address, Mailboxes: []MailboxTransfer{}, Failed: []FailedMessage{}}
+	i.report = newReport(i.Address)
 	i.aside.dir = i.Aside
 	boxes, err := from.Mailboxes(ctx)
 	if err != nil {
@@ -63,19 +65,30 @@ func (i *Import) mailbox(ctx context.Context, from archive.Reader, m archive.Mai
 	} else {
 		name = i.names.fit(m.Name)
 	}
+	i.labelled = nil
+	in, err := i.begin(ctx, m, name)
+	if err != nil {
+		return err
+	}
+	err = in.all(ctx, from)
+	for _, also := range i.labelled.all() {
+		err = errors.Join(err, also.end(ctx, err))
+	}
+	return err
+}
+
+// begin makes a mailbox ready for what comes.
+func (i *Import) begin(ctx context.Context, m archive.Mailbox, name string) (*mailboxImport, error) {
 	i.progress.Mailbox = name
-	i.report.Mailboxes = append(i.report.Mailboxes, MailboxTransfer{Source: m.Name, Name: name})
-	in := &mailboxImport{Import: i, ref: mailboxRef{i.Address, name}, counts: &i.report.Mailboxes[len(i.report.Mailboxes)-1]}
+	in := &mailboxImport{Import: i, ref: mailboxRef{i.Address, name}, counts: &MailboxTransfer{Source: m.Name, Name: name}}
+	i.report.Mailboxes = append(i.report.Mailboxes, in.counts)
 	if !i.DryRun {
 		err := i.Client.Call(ctx, "mailbox/ensure", NewMailbox{i.Address, name, m.SpecialUse, m.Subscribed}, &None{})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := in.there(ctx); err != nil {
-		return err
-	}
-	return in.all(ctx, from)
+	return in, in.there(ctx)
 }
 
 // A mailboxImport brings one mailbox in.
@@ -111,7 +124,6 @@ func (in *mailboxImport) there(ctx context.Context) error {
 // all reads the mailbox. That the source cannot be read any further is a part
 // of the report, that nothing can be stored is an error.
 func (in *mailboxImport) all(ctx context.Context, from archive.Reader) error {
-	defer func() { in.batch.close() }()
 	var ours error
 	err := from.Messages(ctx, in.counts.Source, func(m *archive.Message) error {
 		ours = in.message(ctx, m)
@@ -120,9 +132,15 @@ func (in *mailboxImport) all(ctx context.Context, from archive.Reader) error {
 	if err != nil && ours == nil && ctx.Err() == nil {
 		err = in.fail("", err, nil)
 	}
+	return in.end(ctx, err)
+}
+
+// end sends what is left, unless there was an error, and waits for it.
+func (in *mailboxImport) end(ctx context.Context, err error) error {
 	if err == nil {
 		err = in.flush(ctx)
 	}
+	in.batch.close()
 	return errors.Join(err, in.wait())
 }
 
@@ -139,26 +157,34 @@ func (in *mailboxImport) message(ctx context.Context, m *archive.Message) error 
 		defer p.close()
 		return in.fail(m.Place, p.unreadable, p.content())
 	}
-	in.counts.Found++
-	in.counts.Bytes += p.head.Size
+	if m.Loss != nil {
+		in.lose(m.Place, m.Loss)
+	}
 	in.progress.Messages++
 	in.progress.Bytes += p.head.Size
 	if in.Progress != nil {
 		in.Progress(in.progress)
 	}
+	if len(m.Labels) > 0 {
+		return in.label(ctx, p, m.Labels)
+	}
+	return in.take(ctx, p)
+}
+
+// take puts a message into the batch, unless it is here already.
+func (in *mailboxImport) take(ctx context.Context, p *pending) error {
+	in.counts.Found++
+	in.counts.Bytes += p.head.Size
 	key := fingerprint(p.head.Received, p.head.Size, p.sum)
-	if n := in.known[key]; n > 0 {
+	switch n := in.known[key]; {
+	case n > 0:
 		in.known[key] = n - 1
 		in.counts.There++
 		p.close()
-		return nil
-	}
-	if in.DryRun {
+	case in.DryRun:
 		in.counts.Added++
 		p.close()
-		return nil
-	}
-	if in.batch.add(p) {
+	case in.batch.add(p):
 		return in.flush(ctx)
 	}
 	return nil
@@ -196,9 +222,14 @@ func (in *mailboxImport) wait() error {
 		}
 	}
 	for _, p := range done.bare {
-		in.report.Failed = append(in.report.Failed, FailedMessage{in.counts.Source, p.place, "came without its keywords: a mailbox can have no more of them", ""})
+		in.lose(p.place, errors.New("came without its keywords: a mailbox can have no more of them"))
 	}
 	return done.err
+}
+
+// lose reports what a message came without.
+func (in *mailboxImport) lose(place string, loss error) {
+	in.report.Lost = append(in.report.Lost, FailedMessage{Mailbox: in.counts.Source, Place: place, Reason: loss.Error()})
 }
 
 // fail reports a message, and sets aside what there is of it.

@@ -28,6 +28,7 @@ type pending struct {
 	file       *os.File     // without a name; nil: there is none
 	size       int64
 	unreadable error // what came instead of the end of the message
+	others     int   // batches that it is in, but for one
 }
 
 // readPending reads a message. Its error is ours, not that of the source.
@@ -99,8 +100,9 @@ func (p *pending) content() io.Reader {
 	return io.NewSectionReader(p.file, 0, p.size)
 }
 
+// close is called once for each batch that it is in.
 func (p *pending) close() {
-	if p.file != nil {
+	if p.others--; p.others < 0 && p.file != nil {
 		p.file.Close() //nolint:errcheck // it has no name, and goes
 	}
 }

@@ -2,9 +2,14 @@ package admin
 
 // A TransferReport says what came in or went out.
 type TransferReport struct {
-	Address   string            `json:"address"` // of the user
-	Mailboxes []MailboxTransfer `json:"mailboxes"`
-	Failed    []FailedMessage   `json:"failed"`
+	Address   string             `json:"address"` // of the user
+	Mailboxes []*MailboxTransfer `json:"mailboxes"`
+	Failed    []FailedMessage    `json:"failed"` // what was left out
+	Lost      []FailedMessage    `json:"lost"`   // what something lacks that was moved
+}
+
+func newReport(address string) TransferReport {
+	return TransferReport{Address: address, Mailboxes: []*MailboxTransfer{}, Failed: []FailedMessage{}, Lost: []FailedMessage{}}
 }
 
 // A MailboxTransfer is what became of one mailbox.
@@ -18,7 +23,7 @@ type MailboxTransfer struct {
 	Failed int64  `json:"failed"`
 }
 
-// A FailedMessage is one that could not be read or stored.
+// A FailedMessage is one that could not be moved, or not with all that it has.
 type FailedMessage struct {
 	Mailbox string `json:"mailbox"` // its name at the source
 	Place   string `json:"place"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,8 @@ type sheet struct {
 	received string
 	flags    string
 	octets   string
-	err      error // it cannot be read; its octets are what there is of it
+	labels   string // parted by commas
+	err      error  // it cannot be read; its octets are what there is of it
 }
 
 func (s *shelf) Mailboxes(context.Context) ([]archive.Mailbox, error) { return s.boxes, nil }
@@ -49,6 +51,9 @@ func (s *shelf) Messages(_ context.Context, mailbox string, yield func(*archive.
 			return err
 		}
 		out := &archive.Message{Place: fmt.Sprint("sheet ", i), Received: received, Flags: strings.Fields(m.flags), Content: strings.NewReader(m.octets)}
+		if m.labels != "" {
+			out.Labels = strings.Split(m.labels, ",")
+		}
 		if m.err != nil {
 			out.Content = io.MultiReader(out.Content, iotest.ErrReader(m.err))
 		}
@@ -68,7 +73,7 @@ func (s *shelf) Mailbox(_ context.Context, m archive.Mailbox) error {
 
 func (s *shelf) Message(_ context.Context, m *archive.Message) error {
 	octets, err := io.ReadAll(m.Content)
-	s.mail[s.at] = append(s.mail[s.at], sheet{m.Received.Format(time.RFC3339), strings.Join(m.Flags, " "), string(octets), nil})
+	s.mail[s.at] = append(s.mail[s.at], sheet{m.Received.Format(time.RFC3339), strings.Join(m.Flags, " "), string(octets), "", nil})
 	return err
 }
 
@@ -83,20 +88,20 @@ const someDay = "2024-02-29T23:59:58+05:30"
 func filled() *shelf {
 	var many []sheet
 	for i := range 450 { // more than two batches
-		many = append(many, sheet{someDay, `\Seen blue`, fmt.Sprintf("Subject: %d\r\n\r\nhi\r\n", i), nil})
+		many = append(many, sheet{someDay, `\Seen blue`, fmt.Sprintf("Subject: %d\r\n\r\nhi\r\n", i), "", nil})
 	}
 	return &shelf{
 		boxes: []archive.Mailbox{{Name: "INBOX", Subscribed: true}, {Name: "Grüße/aus Köln", Subscribed: true}, {Name: "Gesendet", SpecialUse: `\Sent`}, {Name: "empty"}},
 		mail: map[string][]sheet{
 			"INBOX": many,
 			"Grüße/aus Köln": {
-				{someDay, "", "Subject: twins\r\n\r\n", nil},
-				{someDay, "", "Subject: twins\r\n\r\n", nil},
-				{someDay, `\Answered \Flagged \Deleted \Draft $Forwarded`, "\x00\r\nno header \xff", nil},
-				{someDay, "", strings.Repeat("x", batchBytes+1), nil},
-				{someDay, "", "", nil},
+				{someDay, "", "Subject: twins\r\n\r\n", "", nil},
+				{someDay, "", "Subject: twins\r\n\r\n", "", nil},
+				{someDay, `\Answered \Flagged \Deleted \Draft $Forwarded`, "\x00\r\nno header \xff", "", nil},
+				{someDay, "", strings.Repeat("x", batchBytes+1), "", nil},
+				{someDay, "", "", "", nil},
 			},
-			"Gesendet": {{"1999-12-31T23:59:59Z", `\Seen`, "Subject: sent\r\n\r\n", nil}},
+			"Gesendet": {{"1999-12-31T23:59:59Z", `\Seen`, "Subject: sent\r\n\r\n", "", nil}},
 		},
 	}
 }
@@ -174,9 +179,9 @@ func TestUnreadableMail(t *testing.T) {
 	c, aside := newcomer(t), filepath.Join(t.TempDir(), "aside")
 	torn := errors.New("the page is torn")
 	in := &shelf{boxes: []archive.Mailbox{{Name: "INBOX"}, {Name: "a//b*"}, {Name: "later"}}, mail: map[string][]sheet{
-		"INBOX": {{someDay, "", "one", nil}, {someDay, "", "two, as far as", torn}, {someDay, strings.Repeat("k", 10) + ` a(b`, "three", nil}},
-		"a//b*": {{someDay, "", "four", nil}},
-		"later": {{someDay, "", "five", nil}},
+		"INBOX": {{someDay, "", "one", "", nil}, {someDay, "", "two, as far as", "", torn}, {someDay, strings.Repeat("k", 10) + ` a(b`, "three", "", nil}},
+		"a//b*": {{someDay, "", "four", "", nil}},
+		"later": {{someDay, "", "five", "", nil}},
 	}}
 	report, err := (&Import{Client: c, Address: "alice@home.example", Aside: aside}).Run(t.Context(), in)
 	if err != nil {
@@ -189,11 +194,49 @@ func TestUnreadableMail(t *testing.T) {
 		t.Errorf("set aside: %q, %v", kept, err)
 	}
 	got := exported(t, c)
-	if want := []sheet{{someDay, "", "one", nil}, {someDay, "kkkkkkkkkk a_b", "three", nil}}; !slices.Equal(got.mail["INBOX"], want) {
+	if want := []sheet{{someDay, "", "one", "", nil}, {someDay, "kkkkkkkkkk a_b", "three", "", nil}}; !slices.Equal(got.mail["INBOX"], want) {
 		t.Errorf("INBOX has %v", got.mail["INBOX"])
 	}
 	if len(got.mail["a/b_"]) != 1 || len(got.mail["later"]) != 1 {
 		t.Errorf("got %v", got.mail)
+	}
+}
+
+// TestLabels: a message that has labels comes into the mailbox of each, or into
+// one with keywords, and is there but once after another import.
+func TestLabels(t *testing.T) {
+	mail := []sheet{
+		{someDay, "", "one", "Inbox,Important,Work/Köln", nil},
+		{someDay, `\Seen`, "two", "Archived", nil},
+		{someDay, "", "three", "Work/Köln", nil},
+		{someDay, "", "four", "Sent,Inbox,inbox", nil},
+		{someDay, "", "five", "", nil},
+	}
+	for _, c := range []struct {
+		keywords bool
+		want     map[string]string
+	}{
+		{false, map[string]string{"INBOX": "one four", "Important": "one", "Work/Köln": "one three", "Archive": "two", "Sent": "four", "All": "five"}},
+		{true, map[string]string{"INBOX": "one Important Work/K_ln", "Archive": "two three Work/K_ln", "Sent": "four", "All": "five"}},
+	} {
+		client := newcomer(t)
+		for range 2 {
+			in := &shelf{boxes: []archive.Mailbox{{Name: "All"}}, mail: map[string][]sheet{"All": mail}}
+			if _, err := (&Import{Client: client, Address: "alice@home.example", Keywords: c.keywords}).Run(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := map[string]string{}
+		for name, list := range exported(t, client).mail {
+			var words []string
+			for _, m := range list {
+				words = append(append(words, m.octets), strings.Fields(strings.ReplaceAll(m.flags, `\Seen`, ""))...)
+			}
+			got[name] = strings.Join(words, " ")
+		}
+		if !maps.Equal(got, c.want) {
+			t.Errorf("keywords %v: %v, want %v", c.keywords, got, c.want)
+		}
 	}
 }
 
@@ -202,11 +245,11 @@ func TestTooManyKeywords(t *testing.T) {
 	c := newcomer(t)
 	var list []sheet
 	for i := range storage.MaxKeywords + 1 {
-		list = append(list, sheet{someDay, fmt.Sprintf(`\Seen k%d`, i), fmt.Sprint(i), nil})
+		list = append(list, sheet{someDay, fmt.Sprintf(`\Seen k%d`, i), fmt.Sprint(i), "", nil})
 	}
 	in := &shelf{boxes: []archive.Mailbox{{Name: "INBOX"}}, mail: map[string][]sheet{"INBOX": list}}
 	report, err := (&Import{Client: c, Address: "alice@home.example"}).Run(t.Context(), in)
-	if err != nil || len(report.Failed) != 1 || report.Mailboxes[0].Added != storage.MaxKeywords+1 {
+	if err != nil || len(report.Lost) != 1 || report.Mailboxes[0].Added != storage.MaxKeywords+1 {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	got := exported(t, c).mail["INBOX"]

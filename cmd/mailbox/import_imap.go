@@ -92,15 +92,11 @@ func (m *imapImport) source(text string) error {
 	default:
 		return fmt.Errorf("SOURCE begins with imaps:// or imap://, not %s://", scheme)
 	}
-	switch m.labels {
-	case "folders":
-		m.puller.Labels = pull.LabelsAsMailboxes
-	case "keywords":
+	keywords, err := parseLabels(m.labels)
+	if keywords {
 		m.puller.Labels = pull.LabelsAsKeywords
-	default:
-		return fmt.Errorf("--labels is folders or keywords, not %q", m.labels)
 	}
-	return nil
+	return err
 }
 
 func (m *imapImport) run(c *cobra.Command) error {

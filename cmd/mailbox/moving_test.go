@@ -57,14 +57,14 @@ func mailOf(t testing.TB, address, user, password string) map[string][]moved {
 			t.Fatalf("%s: %v", b.Mailbox, err)
 		}
 		for _, m := range got {
-			all[name] = append(all[name], moved{m.InternalDate.UTC().Format(time.RFC3339), sortedFlags(m.Flags), fmt.Sprintf("%.8x", sha256.Sum256(m.FindBodySection(section)))})
+			all[name] = append(all[name], moved{m.InternalDate.UTC().Format(time.RFC3339), flagText(m.Flags), fmt.Sprintf("%.8x", sha256.Sum256(m.FindBodySection(section)))})
 		}
 	}
 	return all
 }
 
-// sortedFlags puts flags in order, without \Recent.
-func sortedFlags(flags []imap.Flag) string {
+// flagText puts flags in order, without \Recent.
+func flagText(flags []imap.Flag) string {
 	var names []string
 	for _, f := range flags {
 		if !strings.EqualFold(string(f), `\Recent`) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,9 +18,10 @@ import (
 // A mailImport are the flags of an import, and what it does with them.
 type mailImport struct {
 	*options
-	user   string
-	aside  string
-	dryRun bool
+	user     string
+	aside    string
+	dryRun   bool
+	keywords bool // labels of Gmail become keywords
 }
 
 func (m *mailImport) flags(c *cobra.Command) {
@@ -43,7 +46,7 @@ func (m *mailImport) run(c *cobra.Command, open func() (archive.Reader, error)) 
 		}
 		defer from.Close()
 		sign := newProgressSign(c)
-		in := admin.Import{Client: client, Address: m.user, DryRun: m.dryRun, Aside: m.aside, Progress: sign.update}
+		in := admin.Import{Client: client, Address: m.user, DryRun: m.dryRun, Keywords: m.keywords, Aside: m.aside, Progress: sign.update}
 		report, err := in.Run(c.Context(), from)
 		sign.close()
 		added := "ADDED"
@@ -84,13 +87,14 @@ func (o *options) printReport(c *cobra.Command, r admin.TransferReport, added st
 			if m.Source != m.Name {
 				name += " (from " + m.Source + ")"
 			}
-			m.Name = plain(name)
-			printTransfer(w, m)
+			row := *m
+			row.Name = plain(name)
+			printTransfer(w, row)
 			all.Found, all.Bytes, all.Added = all.Found+m.Found, all.Bytes+m.Bytes, all.Added+m.Added
 			all.There, all.Failed = all.There+m.There, all.Failed+m.Failed
 		}
 		printTransfer(w, all)
-		for _, f := range r.Failed {
+		for _, f := range append(r.Lost, r.Failed...) {
 			fmt.Fprintf(w, "%s: %s: %s", plain(f.Mailbox), plain(f.Place), plain(f.Reason))
 			if f.Kept != "" {
 				fmt.Fprintf(w, "; what there is of it: %s", f.Kept)
@@ -118,6 +122,15 @@ func (m *mailExport) flags(c *cobra.Command) {
 	asideFlag(c, &m.aside)
 	c.MarkFlagsOneRequired("user", "all")
 	c.MarkFlagsMutuallyExclusive("user", "all")
+}
+
+// place is where a user's mail is written: below dest in a directory named by
+// the address, where all is written.
+func (m *mailExport) place(dest, address string) string {
+	if !m.all {
+		return dest
+	}
+	return filepath.Join(dest, strings.ReplaceAll(address, "/", "_"))
 }
 
 // run exports to what create makes for a user.

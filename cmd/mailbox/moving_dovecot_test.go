@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"mailbox/internal/dovecottest"
+)
+
+// fillDovecot puts messages into the account of alice, in two folders of her own
+// beside INBOX and Sent.
+func fillDovecot(t *testing.T, d *dovecottest.Server, n int) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := imapclient.DialInsecure(d.IMAP, nil)
+	must(err)
+	defer c.Close()
+	must(c.Login("alice", dovecottest.Password).Wait())
+	boxes := []string{"INBOX", "Sent", "Projekte/Brücke über den Fluß", "R&D"}
+	for _, b := range boxes[1:] {
+		must(c.Create(b, nil).Wait())
+		must(c.Subscribe(b).Wait())
+	}
+	flags := [][]imap.Flag{nil, {imap.FlagSeen}, {imap.FlagSeen, imap.FlagAnswered, "blue"}, {imap.FlagFlagged, imap.FlagDraft, "$Forwarded"}, {imap.FlagDeleted}}
+	for i := range n {
+		octets := []byte(fmt.Sprintf("From: a@client.example\r\nSubject: letter %d\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\nFrom here\r\n>From there\r\n.\r\n",
+			i, strings.Repeat("Zeile für Zeile \xff\r\n", i%70)))
+		a := c.Append(boxes[i%len(boxes)], int64(len(octets)), &imap.AppendOptions{
+			Flags: flags[i%len(flags)], Time: time.Date(2001, 2, 3, 4, 5, i, 0, time.UTC),
+		})
+		_, err := a.Write(octets)
+		must(err)
+		must(a.Close())
+		_, err = a.Wait()
+		must(err)
+	}
+}
+
+// TestMoveFromDovecot: the Maildirs of a Dovecot come in equal, and what is
+// written as Maildirs, a Dovecot shows equal.
+func TestMoveFromDovecot(t *testing.T) {
+	d := dovecottest.Start(t, "")
+	fillDovecot(t, d, 120)
+	want := mailOf(t, d.IMAP, "alice", dovecottest.Password)
+	s := newSite(t)
+	s.start()
+	source := filepath.Join(d.Home("alice"), "mail")
+	if out := s.run("", "import", "maildir", source, "--user", "alice@home.example", "--dry-run"); !strings.Contains(out, "120") {
+		t.Errorf("dry run: %s", out)
+	}
+	s.run("", "import", "maildir", source, "--user", "alice@home.example")
+	sameMail(t, mailOf(t, s.imap, "alice@home.example", testPassword), want)
+	s.run("", "import", "maildir", source, "--user", "alice@home.example")
+	sameMail(t, mailOf(t, s.imap, "alice@home.example", testPassword), want)
+
+	s.stop() // and without a server
+	dest := filepath.Join(d.Home("carol"), "mail")
+	s.run("", "export", "maildir", dest, "--user", "alice@home.example")
+	s.run("", "export", "maildir", dest, "--user", "alice@home.example")
+	must(t, "", "chown", "-R", "65534:65534", d.Home("carol"))
+	sameMail(t, mailOf(t, d.IMAP, "carol", dovecottest.Password), want)
+}
+
+// TestMoveByMbox: all mail of an account goes out and comes into another one,
+// equal, in each variant that can do that.
+func TestMoveByMbox(t *testing.T) {
+	d := dovecottest.Start(t, "")
+	fillDovecot(t, d, 80)
+	want := mailOf(t, d.IMAP, "alice", dovecottest.Password)
+	s := newSite(t)
+	s.start()
+	s.run("", "import", "maildir", filepath.Join(d.Home("alice"), "mail"), "--user", "alice@home.example")
+	for i, variant := range []string{"mboxrd", "mboxcl2"} {
+		dest, user := t.TempDir(), fmt.Sprintf("user%d@home.example", i)
+		s.run("", "export", "mbox", dest, "--user", "alice@home.example", "--variant", variant)
+		s.run(testPassword, "admin", "user", "add", user, "--password-stdin")
+		for range 2 {
+			s.run("", "import", "mbox", dest, "--user", user)
+		}
+		sameMail(t, mailOf(t, s.imap, user, testPassword), want)
+	}
+	if out, err := s.try("", "import", "mbox", filepath.Join(t.TempDir(), "none"), "--user", "alice@home.example"); err == nil || !strings.Contains(out, "no such file") {
+		t.Errorf("what is not there: %s", out)
+	}
+}
+
+// TestImportIMAP: an import that is cut again and again ends equal, and does not
+// bring anything twice; what is done at the source meanwhile arrives.
+func TestImportIMAP(t *testing.T) {
+	d := dovecottest.Start(t, "")
+	fillDovecot(t, d, 200)
+	s := newSite(t)
+	s.start()
+	source := "imap+plain://alice@" + d.IMAP
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(args ...string) (*exec.Cmd, *strings.Builder) {
+		cmd := exec.Command(file, append([]string{"import", "imap", source, "--user", "alice@home.example", "--password-stdin", "--config", s.config}, args...)...)
+		cmd.Stdin = strings.NewReader(dovecottest.Password + "\n")
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, &out
+	}
+	for range 5 {
+		cmd, _ := start()
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Wait()         //nolint:errcheck // it was killed
+	}
+	cmd, out := start()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sameMail(t, mailOf(t, s.imap, "alice@home.example", testPassword), mailOf(t, d.IMAP, "alice", dovecottest.Password))
+
+	cmd, out = start("--follow", "--poll", "200ms")
+	c, err := imapclient.DialInsecure(d.IMAP, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	change := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(c.Login("alice", dovecottest.Password).Wait())
+	_, err = c.Select("INBOX", nil).Wait()
+	change(err)
+	change(c.Store(imap.SeqSetNum(1, 2), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged, "green"}}, nil).Close())
+	change(c.Create("later", nil).Wait())
+	_, err = c.Copy(imap.SeqSetNum(3), "later").Wait()
+	change(err)
+	for until := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		got, want := mailOf(t, s.imap, "alice@home.example", testPassword), mailOf(t, d.IMAP, "alice", dovecottest.Password)
+		if fmt.Sprint(got["INBOX"], got["later"]) == fmt.Sprint(want["INBOX"], want["later"]) {
+			break
+		}
+		if time.Now().After(until) {
+			sameMail(t, got, want)
+			t.Fatal("what happened at the source did not arrive")
+		}
+	}
+	change(cmd.Process.Signal(os.Interrupt))
+	if err := cmd.Wait(); err != nil || strings.Contains(out.String(), "differs") || !strings.Contains(out.String(), "later") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
