@@ -14,6 +14,7 @@ import (
 var (
 	highestCode = regexp.MustCompile(`HIGHESTMODSEQ (\d+)`)
 	modSeqItem  = regexp.MustCompile(`MODSEQ \(?(\d+)\)?`)
+	uidInFetch  = regexp.MustCompile(`UID (\d+)`)
 )
 
 // number returns what a pattern finds in a response.
