@@ -14,6 +14,7 @@ import (
 var (
 	highestCode = regexp.MustCompile(`HIGHESTMODSEQ (\d+)`)
 	modSeqItem  = regexp.MustCompile(`MODSEQ \(?(\d+)\)?`)
+	uidInFetch  = regexp.MustCompile(`UID (\d+)`)
 )
 
 // number returns what a pattern finds in a response.
@@ -151,6 +152,20 @@ func TestChangesNameTheirUIDs(t *testing.T) {
 		other.ok(`STORE 2 FLAGS (\Flagged)`)
 		wantAll(t, c.ok(command), `* 2 FETCH (UID 3 FLAGS (\Flagged`)
 	}
+}
+
+// TestUIDStoreTellsUIDs: whatever a UID STORE makes the server tell of a message
+// has its UID (RFC 3501 section 6.4.8), also what another session did to it.
+func TestUIDStoreTellsUIDs(t *testing.T) {
+	f := newFixture(t, nil)
+	a := filled(f, 2)
+	since := number(t, highestCode, a.ok("SELECT INBOX (CONDSTORE)"))
+	b := f.login()
+	b.ok("SELECT INBOX")
+	b.ok(`STORE 1:2 +FLAGS (\Flagged)`)
+	wantAll(t, a.ok(`UID STORE 1 +FLAGS.SILENT (\Seen)`), "* 1 FETCH (UID 1 FLAGS (", "* 2 FETCH (UID 2 FLAGS (")
+	b.ok(`STORE 2 +FLAGS (\Draft)`)
+	wantAll(t, a.ok(fmt.Sprintf(`UID STORE 2 (UNCHANGEDSINCE %d) +FLAGS (\Seen)`, since)), "* 2 FETCH (UID 2 FLAGS (", "[MODIFIED 2]")
 }
 
 func TestChangedSince(t *testing.T) {

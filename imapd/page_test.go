@@ -36,7 +36,10 @@ func pageOf[E any](list []E, p page) (out []E) {
 	return out
 }
 
-var partialItem = regexp.MustCompile(`PARTIAL \((\S+) (\S+)\)`)
+var (
+	partialItem = regexp.MustCompile(`PARTIAL \((\S+) (\S+)\)`)
+	fetchLine   = regexp.MustCompile(`(?s)^\* (\d+) FETCH \((.*)\)$`)
+)
 
 // inOrder are the numbers of a set as it was written.
 func inOrder(t *rapid.T, set string) (out []string) {

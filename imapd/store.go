@@ -92,29 +92,28 @@ func (c *conn) store(ctx context.Context, uid bool) (ok, error) {
 // section 3.1.3).
 func (c *conn) tellStored(ctx context.Context, uids, modified []storage.UID, change flagChange, silent, uid bool) error {
 	before := c.view.cur
-	var told []storage.UID
+	var news []storage.UID // that need flags
 	err := c.sync(ctx, syncOptions{known: func(old, cur *storage.Index, was, now *storage.Entry) bool {
 		if _, named := slices.BinarySearch(uids, now.UID); !named {
 			return false
 		}
 		_, left := slices.BinarySearch(modified, now.UID)
-		if !left && (!silent || change.explains(old, cur, was, now)) {
-			return true
+		if left || silent && !change.explains(old, cur, was, now) {
+			news = append(news, now.UID)
 		}
-		told = append(told, now.UID)
-		return false
+		return true
 	}})
-	if err != nil || silent && !c.has(condStore) {
+	if err != nil {
 		return err
 	}
 	for _, u := range uids {
-		if _, left := slices.BinarySearch(modified, u); left {
-			continue
-		}
-		if _, done := slices.BinarySearch(told, u); done {
-			continue
-		}
-		if !silent || change.UnchangedSince != nil || modSeqOf(before, u) != modSeqOf(c.view.cur, u) {
+		_, isNews := slices.BinarySearch(news, u)
+		_, left := slices.BinarySearch(modified, u)
+		switch {
+		case isNews:
+			c.tellNews(u, uid)
+		case left, silent && !c.has(condStore):
+		case !silent || change.UnchangedSince != nil || modSeqOf(before, u) != modSeqOf(c.view.cur, u):
 			c.tellMessage(u, uid, !silent)
 		}
 	}

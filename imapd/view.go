@@ -178,9 +178,8 @@ func (c *conn) follow(ctx context.Context, cur *storage.Index, o syncOptions) {
 	if arrived > 0 {
 		c.tellExists(ctx)
 	}
-	// A client that asked for changes only need not know which number means which UID.
 	for _, uid := range flags {
-		c.tellMessageFlags(uid, c.has(condStore))
+		c.tellNews(uid, false)
 	}
 }
 
@@ -224,6 +223,13 @@ func (c *conn) mailboxFlags(wildcard bool) []string {
 		all = append(all, `\*`)
 	}
 	return all
+}
+
+// tellNews sends what others did to a message. Who counts modseqs gets its UID
+// too: a client that asked for changes only need not know which number means
+// which.
+func (c *conn) tellNews(uid storage.UID, withUID bool) {
+	c.tellMessageFlags(uid, withUID || c.has(condStore))
 }
 
 // tellMessageFlags sends an untagged FETCH with the flags of a message.

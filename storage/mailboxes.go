@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -262,45 +264,25 @@ func (t *tx) renameMailbox(account AccountID, from, to string) error {
 		return err
 	}
 	lo, hi := below(from)
-	rows, err := t.query(`SELECT id, name, present, subscribed FROM mailbox WHERE account = ? AND (name = ? OR name >= ? AND name < ?) ORDER BY name`,
+	// Shorter names first: a name may become one that another has just left.
+	rows, err := t.query(`SELECT id, name, present, subscribed FROM mailbox WHERE account = ? AND (name = ? OR name >= ? AND name < ?) ORDER BY length(name)`,
 		account, from, lo, hi)
-	type named struct {
-		id            MailboxID
-		name          string
-		present, subs bool
-	}
-	tree, err := collect(rows, err, func(scan func(...any) error) (n named, err error) {
-		return n, scan(&n.id, &n.name, &n.present, &n.subs)
+	tree, err := collect(rows, err, func(scan func(...any) error) (m Mailbox, err error) {
+		return m, scan(&m.ID, &m.Name, &m.Exists, &m.Subscribed)
 	})
 	if err != nil {
 		return err
 	}
-	if len(tree) == 0 || tree[0].name != from {
+	if !slices.ContainsFunc(tree, func(m Mailbox) bool { return m.Exists }) { // names alone cannot be renamed
 		return fmt.Errorf("mailbox %q: %w", from, ErrNonexistent)
 	}
+	if _, err := t.mailboxNamed(account, to); !errors.Is(err, ErrNonexistent) {
+		return cmp.Or(err, fmt.Errorf("mailbox %q: %w", to, ErrExists))
+	}
 	for _, m := range tree {
-		name, err := CleanName(to + m.name[len(from):])
-		if err != nil {
+		if err := t.giveName(a, m, to+m.Name[len(from):]); err != nil {
 			return err
 		}
-		var id MailboxID
-		var present, subscribed bool
-		err = t.queryRow(`SELECT id, present, subscribed FROM mailbox WHERE account = ? AND name = ?`, account, name).Scan(&id, &present, &subscribed)
-		switch {
-		case err == nil && present:
-			return fmt.Errorf("mailbox %q: %w", name, ErrExists)
-		case err == nil: // only a name: the mailbox takes its place, and its subscription
-			if err := t.exec(`DELETE FROM mailbox WHERE id = ?`, id); err != nil {
-				return err
-			}
-		case !errors.Is(err, ErrNotFound):
-			return err
-		}
-		if err := t.exec(`UPDATE mailbox SET name = ?, changed = ?, subscribed = ? WHERE id = ?`,
-			name, a.modseq, m.subs || subscribed, m.id); err != nil {
-			return err
-		}
-		t.note(Change{Account: account, Mailbox: m.id, ModSeq: a.modseq, Kind: MailboxChanged})
 	}
 	for _, parent := range parents(to) {
 		if _, err := t.mailboxNamed(account, parent); err == nil {
@@ -313,6 +295,35 @@ func (t *tx) renameMailbox(account AccountID, from, to string) error {
 		}
 	}
 	return t.dropEmptyParents(account, from)
+}
+
+// giveName renames one mailbox, or a name alone: that takes the place of
+// nothing but another such name. No subscription is lost.
+func (t *tx) giveName(a *touched, m Mailbox, name string) error {
+	name, err := CleanName(name)
+	if err != nil {
+		return err
+	}
+	var other Mailbox
+	err = t.queryRow(`SELECT id, present, subscribed FROM mailbox WHERE account = ? AND name = ?`, a.id, name).Scan(&other.ID, &other.Exists, &other.Subscribed)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	case other.Exists && m.Exists:
+		return fmt.Errorf("mailbox %q: %w", name, ErrExists)
+	case other.Exists:
+		if err := t.exec(`DELETE FROM mailbox WHERE id = ?`, m.ID); err != nil || !m.Subscribed || other.Subscribed {
+			return err
+		}
+		t.note(Change{Account: a.id, Mailbox: other.ID, ModSeq: a.modseq, Kind: MailboxChanged})
+		return t.exec(`UPDATE mailbox SET subscribed = 1, changed = ? WHERE id = ?`, a.modseq, other.ID)
+	}
+	if err := t.exec(`DELETE FROM mailbox WHERE id = ?`, other.ID); err != nil {
+		return err
+	}
+	t.note(Change{Account: a.id, Mailbox: m.ID, ModSeq: a.modseq, Kind: MailboxChanged})
+	return t.exec(`UPDATE mailbox SET name = ?, changed = ?, subscribed = ? WHERE id = ?`,
+		name, a.modseq, m.Subscribed || other.Subscribed, m.ID)
 }
 
 // renameInbox moves the messages in slices of their own; the client sees OK

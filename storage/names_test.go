@@ -118,6 +118,65 @@ func TestRenameInbox(t *testing.T) {
 	}
 }
 
+// TestRenameNameAlone: a name that is only subscribed is no mailbox that could
+// be renamed (RFC 9051 section 6.3.6), and its subscription stays.
+func TestRenameNameAlone(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	if err := db.Subscribe(ctx, a, "lost", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.RenameMailbox(ctx, a, "lost", "found"); !errors.Is(err, ErrNonexistent) {
+		t.Errorf("renamed: %v", err)
+	}
+	if got := existing(t, db, a); !slices.Equal(got, []string{"(lost)"}) {
+		t.Errorf("names are %q", got)
+	}
+}
+
+// TestRenameIntoLeftPlaces: a mailbox may get a name that another one of the
+// same tree leaves.
+func TestRenameIntoLeftPlaces(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	for _, name := range []string{"a/b/b/x", "a/b/x"} {
+		if _, err := db.CreateMailbox(ctx, a, name, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{db.DeleteMailbox(ctx, a, "a"), db.RenameMailbox(ctx, a, "a/b", "a")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := existing(t, db, a); !slices.Equal(got, []string{"a", "a/b", "a/b/x", "a/x"}) {
+		t.Errorf("mailboxes are %q", got)
+	}
+}
+
+// TestRenameOverSubscription: a name that is only subscribed stands in the way
+// of no mailbox, whether it is renamed or taken.
+func TestRenameOverSubscription(t *testing.T) {
+	db := open(t)
+	a := account(t, db, "alice")
+	for _, name := range []string{"from/mail", "into/sub"} {
+		if _, err := db.CreateMailbox(ctx, a, name, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{db.Subscribe(ctx, a, "from/sub", true), db.DeleteMailbox(ctx, a, "into"), db.RenameMailbox(ctx, a, "from", "into")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := existing(t, db, a); !slices.Equal(got, []string{"into", "into/mail", "into/sub"}) {
+		t.Errorf("mailboxes are %q", got)
+	}
+	if !named(t, db, a, "into/sub").Subscribed {
+		t.Error("the subscription is lost")
+	}
+}
+
 // TestOneProcess: a second process does not get the store; a newer schema is
 // refused in words.
 func TestOneProcess(t *testing.T) {

@@ -30,7 +30,7 @@ func fillDovecot(t *testing.T, d *dovecottest.Server, n int) {
 	must(err)
 	defer c.Close()
 	must(c.Login("alice", dovecottest.Password).Wait())
-	boxes := []string{"INBOX", "Sent", "Projekte/Brücke über den Fluß", "R&D"}
+	boxes := []string{"INBOX", "Sent", "Projekte/Brücke über den Fluß", "R und D"}
 	for _, b := range boxes[1:] {
 		must(c.Create(b, nil).Wait())
 		must(c.Subscribe(b).Wait())

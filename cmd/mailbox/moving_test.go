@@ -42,6 +42,9 @@ func mailOf(t testing.TB, address, user, password string) map[string][]moved {
 	}
 	all := map[string][]moved{}
 	for _, b := range boxes {
+		if slices.Contains(b.Attrs, imap.MailboxAttrNoSelect) {
+			continue
+		}
 		name := strings.ReplaceAll(b.Mailbox, string(b.Delim), "/")
 		all[name] = nil
 		s, err := c.Select(b.Mailbox, &imap.SelectOptions{ReadOnly: true}).Wait()
