@@ -33,12 +33,12 @@ CREATE TABLE indexed (account INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT
 CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
 CREATE VIRTUAL TABLE word_trigram USING fts5(word, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1');
 CREATE VIRTUAL TABLE email USING fts5(terms, content='', contentless_delete=1, detail=none, tokenize='ascii');
-INSERT INTO email (email, rank) VALUES ('hashsize', 16777216);
+INSERT INTO email (email, rank) VALUES ('hashsize', 33554432);
 `
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
+	searchBatch = 1000    // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
