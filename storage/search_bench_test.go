@@ -133,10 +133,9 @@ func BenchmarkSearchText50000(b *testing.B) {
 	}
 }
 
-// BenchmarkIndexing fills an index with 50,000 emails, as after a rebuild, and
-// lets it grow by 10,000 more, as they come in. It reports the CPU of one email
-// (reading and decoding it, and the merges that go on with it, included), and
-// the size of the index beside the text.
+// BenchmarkIndexing fills an index with 50,000 emails, as after a rebuild. It
+// reports the CPU of one email (reading and decoding it, and the merges that go
+// on with it, included), and the size of the index beside the text.
 func BenchmarkIndexing(b *testing.B) {
 	db, a, _ := bench50000(b)
 	source := searchSource{db}
