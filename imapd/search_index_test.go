@@ -63,7 +63,8 @@ func (f *fixture) indexed(t testing.TB, n uint32) {
 var searchWords = []string{
 	"love", "Clover", "STRASSE", "Straße", "grüße", "GRÜ", "naïve", "nai\u0308ve", "İstanbul", "ΣΊΣΥΦΟΣ", "日本語", "日本", "本", "東京都に行く",
 	"한국어", "สวัสดี", "😀👍🏽", "❤️", "a", "I", "x1", "4711", "PO4711XYZ9", "deadbeef01234567", "0123456789", "a@far.example", "don't",
-	"Donaudampfschifffahrtsgesellschaftskapitän", strings.Repeat("long", 30), "“quoted”", "—", "re:", "Re: Fw:", "fi\u200dn", "\u00a0",
+	"Donaudampfschifffahrtsgesellschaftskapitän", strings.Repeat("long", 30),
+	"q7Zx/abc/love+I/k3PABCQhVb0JXh/a/x1/no+4711ab", "q7Zx/abc/love+日本/k3PABCQhVb0JXh/ab/x1/no+4711é", "“quoted”", "—", "re:", "Re: Fw:", "fi\u200dn", "\u00a0",
 	"e\u0301", "ſ", "K", "日a本", "abc日本", "foo_bar", "foo-bar", "<b>", "&amp;", "ab", "abc", "abcd",
 }
 
@@ -71,7 +72,7 @@ func drawText(t *rapid.T, label string, most int) string {
 	var b strings.Builder
 	for range rapid.IntRange(0, most).Draw(t, label+" words") {
 		b.WriteString(rapid.SampledFrom(searchWords).Draw(t, label))
-		b.WriteString(rapid.SampledFrom([]string{" ", "", "\r\n", ", ", "/", "  "}).Draw(t, "between"))
+		b.WriteString(rapid.SampledFrom([]string{" ", "", "\r\n", ", ", "/", "+", "  "}).Draw(t, "between"))
 	}
 	return b.String()
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,44 +19,26 @@ import (
 
 // searchVersion changes with the schema below and with what is a word; an
 // index of another version is built anew.
-const searchVersion = "2"
+const searchVersion = "3"
 
-// searchSchema is the schema of search.db. Every kind of text has tables of its
-// own, because detail=none keeps no columns; in those of trigrams are the texts
-// that have no words (see class). word_trigram finds the words that a substring
-// is in. The tokenizer takes words as they are given: they are parted and
-// folded here, so that the index and a search cannot disagree.
-var searchSchema = `
+// searchSchema is the schema of search.db. A term is a word of a kind of text,
+// or a trigram of what has no words (see class): one row of email has them all.
+// The tokenizer takes terms as they are given: text is parted and folded here,
+// so that the index and a search cannot disagree. word_trigram finds the words
+// that a substring is in. hashsize, in octets, is what a batch needs: less
+// writes the batch in pieces, which are then merged.
+const searchSchema = `
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE indexed (account INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
 CREATE VIRTUAL TABLE word_trigram USING fts5(word, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1');
-` + textTables()
-
-// The kinds of text. What a field of searchFields holds is also in inHeader.
-const (
-	inHeader = "header"
-	inBody   = "body"
-)
-
-var searchFields = []string{"subject", "from", "to", "cc", "bcc"}
-
-// textKinds is all that is indexed by itself.
-func textKinds() []string { return append([]string{inHeader, inBody}, searchFields...) }
-
-func textTables() string {
-	var b strings.Builder
-	for _, kind := range textKinds() {
-		for _, suffix := range []string{"text", "trigram"} {
-			fmt.Fprintf(&b, "CREATE VIRTUAL TABLE %s_%s USING fts5(words, content='', contentless_delete=1, detail=none, tokenize='ascii');\n", kind, suffix)
-		}
-	}
-	return b.String()
-}
+CREATE VIRTUAL TABLE email USING fts5(terms, content='', contentless_delete=1, detail=none, tokenize='ascii');
+INSERT INTO email (email, rank) VALUES ('hashsize', 33554432);
+`
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
+	searchBatch = 1000    // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
@@ -317,12 +298,8 @@ func (s *searchIndex) dropGone(ctx context.Context) error {
 	}
 	err := s.inTx(ctx, func(t *sql.Tx) error {
 		for _, id := range gone {
-			for _, kind := range textKinds() {
-				for _, suffix := range []string{"_text", "_trigram"} {
-					if _, err := t.ExecContext(ctx, `DELETE FROM `+kind+suffix+` WHERE rowid = ?`, id); err != nil {
-						return err
-					}
-				}
+			if _, err := t.ExecContext(ctx, `DELETE FROM email WHERE rowid = ?`, id); err != nil {
+				return err
 			}
 		}
 		return nil

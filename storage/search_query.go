@@ -93,11 +93,11 @@ func (s *searchIndex) search(ctx context.Context, account AccountID, q TextQuery
 		return nil, err
 	}
 	r.hits.is, r.hits.may = r.set(), r.set()
-	field := strings.ToLower(q.Field)
+	kind, isKind := searchFields[strings.ToLower(q.Field)]
 	switch {
-	case slices.Contains(searchFields, field):
-		err = r.search(field, text, pieces)
-	case field != "":
+	case isKind:
+		err = r.search(kind, text, pieces)
+	case q.Field != "":
 		err = r.search(inHeader, text, pieces)
 		r.hits.may.join(r.hits.is) // another field may hold it
 		clear(r.hits.is)
@@ -125,11 +125,9 @@ type piece struct {
 }
 
 func piecesOf(text string) (pieces []piece) {
-	split(text, func(run string, c class) { pieces = append(pieces, piece{run: run, class: c}) })
-	if n := len(pieces); n > 0 {
-		pieces[0].openFront = strings.HasPrefix(text, pieces[0].run)
-		pieces[n-1].openBack = strings.HasSuffix(text, pieces[n-1].run)
-	}
+	split(text, func(start, end int, c class) {
+		pieces = append(pieces, piece{run: text[start:end], class: c, openFront: start == 0, openBack: end == len(text)})
+	})
 	return pieces
 }
 
@@ -151,7 +149,7 @@ type searchReader struct {
 func (r *searchReader) set() emailSet { return make(emailSet, (r.hits.last&0xffffffff)/64+1) }
 
 // search adds to the hits what one kind of text holds.
-func (r *searchReader) search(kind, text string, pieces []piece) error {
+func (r *searchReader) search(kind textKind, text string, pieces []piece) error {
 	if len(pieces) == 1 && pieces[0].run == text {
 		is, may, err := r.piece(kind, pieces[0])
 		if err != nil {
@@ -159,7 +157,7 @@ func (r *searchReader) search(kind, text string, pieces []piece) error {
 		}
 		r.hits.is.join(is)
 		r.hits.may.join(may)
-		return r.match(kind+"_text", r.hits.may, `"`+unfinished+`"`)
+		return r.match(r.hits.may, kind.word(unfinished))
 	}
 	all := emailSet(nil)
 	for _, p := range pieces {
@@ -178,52 +176,65 @@ func (r *searchReader) search(kind, text string, pieces []piece) error {
 		}
 	}
 	r.hits.may.join(all)
-	return r.match(kind+"_text", r.hits.may, `"`+unfinished+`"`)
+	return r.match(r.hits.may, kind.word(unfinished))
 }
 
-// piece finds the emails whose text of a kind has, or may have, the piece.
-func (r *searchReader) piece(kind string, p piece) (is, may emailSet, err error) {
+// piece finds the emails whose text of a kind has, or may have, the piece. A
+// run that is no part of a longer one is a word, or stands in base64.
+func (r *searchReader) piece(kind textKind, p piece) (is, may emailSet, err error) {
 	is, may = r.set(), r.set()
 	n := utf8.RuneCountInString(p.run)
 	switch {
 	case p.class == wide && n == 1:
-		return is, may, r.match(kind+"_text", is, `"`+p.run+`" *`)
+		return is, may, r.match(is, kind.word(p.run)+" *")
 	case p.class == wide:
 		to := may
 		if n == 2 {
 			to = is
 		}
-		return is, may, r.match(kind+"_text", to, allOf(p.run, 2))
-	case !p.openFront && !p.openBack && !isRandom(p.run):
-		return is, may, r.match(kind+"_text", is, `"`+p.run+`"`)
+		return is, may, r.match(to, allOf(p.run, 2, kind.word))
+	case p.openFront || p.openBack:
+		err = r.matchWordsWith(is, kind, p)
+	case !isRandom(p.run):
+		err = r.match(is, kind.word(p.run))
 	}
-	if p.openFront || p.openBack {
-		words, err := r.wordsWith(p)
-		if err != nil {
-			return is, may, err
-		}
-		for chunk := range slices.Chunk(words, 16) {
-			if err := r.match(kind+"_text", is, `"`+strings.Join(chunk, `" OR "`)+`"`); err != nil {
-				return is, may, err
-			}
-		}
+	if err != nil || n < 3 {
+		return is, may, err
 	}
 	to := may
 	if n == 3 && p.openFront && p.openBack {
 		to = is
 	}
-	return is, may, r.match(kind+"_trigram", to, allOf(p.run, 3))
+	return is, may, r.match(to, allOf(p.run, 3, kind.trigram))
 }
 
 // allOf is the query for all groups of n characters of a run.
-func allOf(run string, n int) string {
+func allOf(run string, n int, term func(string) string) string {
 	var all []string
 	grams(run, n, func(g string) {
 		if len(all) < maxGrams {
-			all = append(all, `"`+g+`"`)
+			all = append(all, term(g))
 		}
 	})
 	return strings.Join(all, " AND ")
+}
+
+// matchWordsWith adds the emails that have a word that a piece is in.
+func (r *searchReader) matchWordsWith(to emailSet, kind textKind, p piece) error {
+	words, err := r.wordsWith(p)
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(words, 16) {
+		terms := make([]string, len(chunk))
+		for i, word := range chunk {
+			terms[i] = kind.word(word)
+		}
+		if err := r.match(to, strings.Join(terms, " OR ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wordsWith returns the words that a piece is in, at the end or begin where it
@@ -240,7 +251,7 @@ func (r *searchReader) wordsWith(p piece) ([]string, error) {
 		pattern += "*"
 	}
 	rows, err := r.t.QueryContext(r.ctx, `SELECT w.word FROM word_trigram t JOIN word w ON w.id = t.rowid
-		WHERE word_trigram MATCH ? AND w.word GLOB ?`, allOf(p.run, 3), pattern)
+		WHERE word_trigram MATCH ? AND w.word GLOB ?`, allOf(p.run, 3, quote), pattern)
 	words, err := collect(rows, err, func(scan func(...any) error) (word string, err error) { return word, scan(&word) })
 	if err != nil {
 		return nil, fmt.Errorf("words: %w", err)
@@ -253,12 +264,12 @@ func (r *searchReader) wordsWith(p piece) ([]string, error) {
 }
 
 // match adds the emails of the account that a query of FTS5 finds to a set.
-func (r *searchReader) match(table string, to emailSet, query string) error {
+func (r *searchReader) match(to emailSet, query string) error {
 	first := EmailID(r.account) << 32
-	rows, err := r.t.QueryContext(r.ctx, `SELECT rowid FROM `+table+` WHERE `+table+` MATCH ? AND rowid BETWEEN ? AND ?`,
+	rows, err := r.t.QueryContext(r.ctx, `SELECT rowid FROM email WHERE email MATCH ? AND rowid BETWEEN ? AND ?`,
 		query, first, r.hits.last)
 	if err != nil {
-		return fmt.Errorf("%s: %w", table, err)
+		return fmt.Errorf("emails: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {

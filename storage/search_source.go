@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"mailbox/internal/message"
@@ -18,7 +17,7 @@ type searchSource struct{ db *DB }
 // where a search has to read the email.
 type emailText struct {
 	id         EmailID
-	texts      map[string]string
+	texts      map[textKind]string
 	unfinished bool
 }
 
@@ -51,8 +50,8 @@ func (s searchSource) texts(ctx context.Context, account AccountID, after EmailI
 		if size > maxText {
 			break
 		}
-		e := emailText{id: r.id, texts: map[string]string{}}
-		for _, kind := range textKinds() {
+		e := emailText{id: r.id, texts: map[textKind]string{inHeader: "", inBody: ""}}
+		for _, kind := range searchFields {
 			e.texts[kind] = ""
 		}
 		root, err := message.UnmarshalParts(r.parts)
@@ -84,7 +83,7 @@ func readHeader(blob *Blob, root *message.Part) (message.Header, error) {
 }
 
 // text decodes a message, and tells whether its body has more than maxText.
-func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, texts map[string]string) (more bool, err error) {
+func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, texts map[textKind]string) (more bool, err error) {
 	blob, err := s.db.OpenBlob(ctx, id)
 	if err != nil {
 		return false, err
@@ -97,8 +96,8 @@ func (s searchSource) text(ctx context.Context, id BlobID, root *message.Part, t
 	var h, b strings.Builder
 	for _, f := range header {
 		value := message.DecodeWords(f.Value())
-		if name := strings.ToLower(f.Name); slices.Contains(searchFields, name) {
-			texts[name] += value + "\n"
+		if kind, ok := searchFields[strings.ToLower(f.Name)]; ok {
+			texts[kind] += value + "\n"
 		}
 		if f.Name != "" {
 			h.WriteString(f.Name + ": " + value + "\n")

@@ -13,6 +13,7 @@ import (
 //     characters, and the last of a run alone.
 //   - What is long or mixed of letters and digits (keys, numbers, signatures) is
 //     hardly ever twice the same. Its trigrams are indexed as if they were words.
+//     So is what stands in base64, though a sign of that may part off a short run.
 type class uint8
 
 const (
@@ -52,20 +53,40 @@ func classOf(r rune) class {
 	return gap
 }
 
-// split calls yield for the runs of plain and of wide characters in a folded text.
-func split(text string, yield func(run string, c class)) {
+// split calls yield with where the runs of plain and of wide characters stand
+// in a folded text.
+func split(text string, yield func(start, end int, c class)) {
 	start, was := 0, gap
 	for i, r := range text {
 		if c := classOf(r); c != was {
 			if was != gap {
-				yield(text[start:i], was)
+				yield(start, i, was)
 			}
 			start, was = i, c
 		}
 	}
 	if was != gap {
-		yield(text[start:], was)
+		yield(start, len(text), was)
 	}
+}
+
+// base64 returns how many octets of base64's alphabet a folded text begins
+// with, and tells whether so many, of letters and digits, are taken for base64.
+func base64(text string) (octets int, is bool) {
+	letters, digits := false, false
+scan:
+	for octets < len(text) {
+		switch c := text[octets]; {
+		case 'a' <= c && c <= 'z':
+			letters = true
+		case '0' <= c && c <= '9':
+			digits = true
+		case c != '+' && c != '/':
+			break scan
+		}
+		octets++
+	}
+	return octets, octets > maxWord && letters && digits
 }
 
 // isRandom tells whether a plain run is indexed by its trigrams.
@@ -122,11 +143,18 @@ func (v *vocabulary) clear() {
 // add takes in a folded text.
 func (v *vocabulary) add(text string) {
 	word := func(w string) { v.words[w] = struct{}{} }
-	split(text, func(run string, c class) {
+	until, inBase64 := 0, false // what stands before until
+	split(text, func(start, end int, c class) {
+		if start >= until {
+			var octets int
+			octets, inBase64 = base64(text[start:])
+			until = start + octets
+		}
+		run := text[start:end]
 		switch {
 		case c == wide:
 			word(grams(run, 2, word))
-		case isRandom(run):
+		case isRandom(run), inBase64 && utf8.RuneCountInString(run) >= 3: // shorter ones have no trigram
 			grams(run, 3, func(g string) { v.trigrams[g] = struct{}{} })
 		default:
 			word(run)

@@ -15,6 +15,7 @@ type searchWriter struct {
 	stmts      map[string]*sql.Stmt // closed with the transaction
 	known      map[string]bool      // words that are in the index
 	vocabulary *vocabulary
+	terms      []byte // of one email
 }
 
 func newSearchWriter(ctx context.Context, t *sql.Tx, known map[string]bool) *searchWriter {
@@ -34,37 +35,24 @@ func (w *searchWriter) exec(query string, args ...any) (sql.Result, error) {
 }
 
 func (w *searchWriter) add(e emailText) error {
+	w.terms = w.terms[:0]
 	for kind, text := range e.texts {
 		w.vocabulary.clear()
 		w.vocabulary.add(message.Fold(text))
 		if e.unfinished {
 			w.vocabulary.words[unfinished] = struct{}{}
 		}
-		if err := w.insert(kind+"_text", e.id, w.vocabulary.words); err != nil {
-			return err
-		}
-		if err := w.insert(kind+"_trigram", e.id, w.vocabulary.trigrams); err != nil {
-			return err
+		for g := range w.vocabulary.trigrams {
+			w.terms = append(kind.appendTrigram(w.terms, g), ' ')
 		}
 		for word := range w.vocabulary.words {
+			w.terms = append(kind.appendWord(w.terms, word), ' ')
 			if err := w.addWord(word); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
-}
-
-func (w *searchWriter) insert(table string, id EmailID, set map[string]struct{}) error {
-	if len(set) == 0 {
-		return nil
-	}
-	var b strings.Builder
-	for word := range set {
-		b.WriteString(word)
-		b.WriteByte(' ')
-	}
-	_, err := w.exec(`INSERT INTO `+table+` (rowid, words) VALUES (?, ?)`, id, b.String())
+	_, err := w.exec(`INSERT INTO email (rowid, terms) VALUES (?, ?)`, e.id, string(w.terms))
 	return err
 }
 
