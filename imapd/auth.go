@@ -156,7 +156,7 @@ func (c *conn) authenticate(ctx context.Context) (ok, error) {
 		if err != nil {
 			return ok{}, err
 		}
-		if message, err = decodeInitial(text); err != nil {
+		if message, err = decodeBase64(text); err != nil {
 			return ok{}, err
 		}
 	} else if err := c.dec.CRLF(); err != nil {
@@ -191,14 +191,12 @@ func (c *conn) challenge(challenge []byte) ([]byte, error) {
 	return decodeBase64(text)
 }
 
-func decodeInitial(text []byte) ([]byte, error) {
+// decodeBase64 decodes what a client says. Nothing is "=" in an initial response
+// (RFC 4959 section 3), and go-imap says so in later ones too.
+func decodeBase64(text []byte) ([]byte, error) {
 	if string(text) == "=" {
 		return []byte{}, nil
 	}
-	return decodeBase64(text)
-}
-
-func decodeBase64(text []byte) ([]byte, error) {
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Strict().Decode(out, bytes.TrimSpace(text))
 	if err != nil {

@@ -154,6 +154,14 @@ func TestLogins(t *testing.T) {
 	if l := d.line(); !strings.HasPrefix(l, "x BAD") {
 		t.Fatalf("cancelled: %q", l)
 	}
+	d.send("y AUTHENTICATE LOGIN\r\n")
+	d.line()
+	d.send("=\r\n") // as go-imap says nothing
+	if l := d.line(); !strings.HasPrefix(l, "+ ") {
+		t.Fatalf("the name is empty: %q", l)
+	}
+	d.send("*\r\n")
+	d.line()
 	d.ok("AUTHENTICATE PLAIN " + plain)
 }
 

@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const scramIterations = 200_000 // of PBKDF2, for every credential (RFC 7677 asks for at least 4,096)
+// scramIterations are those of PBKDF2, for every credential. RFC 7677 asks for at
+// least 4,096; clients that use Cyrus SASL refuse more than 65,536, and try no
+// other mechanism then.
+const scramIterations = 65_536
 
 // standardMailboxes are what a new account finds, subscribed (RFC 6154).
 var standardMailboxes = []struct{ name, use string }{

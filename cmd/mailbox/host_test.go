@@ -183,7 +183,7 @@ func (v *visit) answer(stage, usual string) string {
 func (v *visit) command(line string) bool {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
-	case "EHLO":
+	case "EHLO", "LHLO":
 		stage, offers := "ehlo", v.h.offers
 		if v.secure {
 			stage, offers = "ehlo over TLS", slices.DeleteFunc(slices.Clone(offers), func(s string) bool { return s == "STARTTLS" })

@@ -54,7 +54,7 @@ type Identity struct {
 type Authenticator struct {
 	Accounts   Accounts
 	Secret     []byte       // known to the server only, the same after a restart; 16 octets at least
-	Iterations int          // what unknown accounts claim to use; 0 means 200,000, the count of all known ones
+	Iterations int          // what unknown accounts claim to use; 0 means 65,536, the count of all known ones
 	Queue      int          // logins that may wait for one of the two derivations; 0 means 64
 	Log        *slog.Logger // nil means slog.Default()
 

@@ -333,6 +333,7 @@ func checkDerivations(t *testing.T) {
 			busy++
 		}
 	}
+	synctest.Wait() // both are at it
 	close(release)
 	for range 5 {
 		if err := <-results; !errors.Is(err, ErrFailed) {
