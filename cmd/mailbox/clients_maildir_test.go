@@ -17,8 +17,8 @@ import (
 // maildirFlags are the flags that a name of a file in a Maildir can say.
 var maildirFlags = map[string]string{"D": `\Draft`, "F": `\Flagged`, "R": `\Answered`, "S": `\Seen`, "T": `\Deleted`}
 
-// A maildir is where a program keeps folders, each as a Maildir.
-type maildir struct {
+// maildirs are where a program keeps folders, each as a Maildir.
+type maildirs struct {
 	*scene
 	root    string
 	letters map[string]string // the flags, by their letters in names of files
@@ -26,8 +26,8 @@ type maildir struct {
 }
 
 // inMaildir is where a program shall keep what comes from a scene.
-func (s *scene) inMaildir(letters map[string]string, can keeper) maildir {
-	m := maildir{s, filepath.Join(s.home, "mail"), maps.Clone(maildirFlags), can}
+func (s *scene) inMaildir(letters map[string]string, can keeper) maildirs {
+	m := maildirs{s, filepath.Join(s.home, "mail"), maps.Clone(maildirFlags), can}
 	maps.Copy(m.letters, letters)
 	m.can.flags = slices.Collect(maps.Values(m.letters))
 	m.must(os.Mkdir(m.root, 0o700))
@@ -35,10 +35,10 @@ func (s *scene) inMaildir(letters map[string]string, can keeper) maildir {
 }
 
 // dir is where a folder is.
-func (m maildir) dir(folder string) string { return filepath.Join(m.root, wire.EncodeUTF7(folder)) }
+func (m maildirs) dir(folder string) string { return filepath.Join(m.root, wire.EncodeUTF7(folder)) }
 
 // walk calls f for all messages, with the folder, the file and the flags as letters.
-func (m maildir) walk(f func(folder, file, letters string)) {
+func (m maildirs) walk(f func(folder, file, letters string)) {
 	m.t.Helper()
 	for _, folder := range m.folders() {
 		for _, sub := range []string{"cur", "new"} {
@@ -54,7 +54,7 @@ func (m maildir) walk(f func(folder, file, letters string)) {
 	}
 }
 
-func (m maildir) folders() []string {
+func (m maildirs) folders() []string {
 	m.t.Helper()
 	var all []string
 	err := filepath.WalkDir(m.root, func(path string, d fs.DirEntry, err error) error {
@@ -75,7 +75,7 @@ func (m maildir) folders() []string {
 	return all
 }
 
-func (m maildir) read(file string) string {
+func (m maildirs) read(file string) string {
 	m.t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -84,7 +84,7 @@ func (m maildir) read(file string) string {
 	return string(text)
 }
 
-func (m maildir) contents() contents {
+func (m maildirs) contents() contents {
 	m.t.Helper()
 	got := contents{}
 	for _, folder := range m.folders() {
@@ -101,7 +101,7 @@ func (m maildir) contents() contents {
 }
 
 // do does what a mail program of a Maildir would.
-func (m maildir) do(plan []action) {
+func (m maildirs) do(plan []action) {
 	m.t.Helper()
 	where := map[[2]string]string{}
 	m.walk(func(folder, file, _ string) { where[[2]string{folder, digest(m.can.form(m.read(file)))}] = file })
@@ -127,21 +127,21 @@ func (m maildir) do(plan []action) {
 }
 
 // make makes a folder, if there is none.
-func (m maildir) make(folder string) {
+func (m maildirs) make(folder string) {
 	m.t.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		m.must(os.MkdirAll(filepath.Join(m.dir(folder), sub), 0o700))
 	}
 }
 
-func (m maildir) must(err error) {
+func (m maildirs) must(err error) {
 	m.t.Helper()
 	if err != nil {
 		m.t.Fatal(err)
 	}
 }
 
-func (m maildir) letter(flag string) string {
+func (m maildirs) letter(flag string) string {
 	for l, f := range m.letters {
 		if f == flag {
 			return l

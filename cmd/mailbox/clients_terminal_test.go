@@ -34,7 +34,7 @@ func (s *scene) terminal(command string) {
 type mutt struct {
 	*scene
 	name  string
-	local maildir // where it copies what it sees
+	local maildirs // where it copies what it sees
 	runs  int
 }
 
@@ -151,7 +151,7 @@ func (m *mutt) keys(plan []action) string {
 	var keys strings.Builder
 	tagged := map[string][]string{} // subjects by what is to be done
 	var order []string
-	local := maildir{scene: m.scene, root: filepath.Join(m.home, "new"), letters: m.local.letters, can: m.local.can}
+	local := maildirs{scene: m.scene, root: filepath.Join(m.home, "new"), letters: m.local.letters, can: m.local.can}
 	for _, a := range plan {
 		if a.digest == "" {
 			local.make(a.folder)
