@@ -296,9 +296,9 @@ func (s *searchIndex) dropGone(ctx context.Context) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	err := s.inTx(ctx, func(t *sql.Tx) error {
+	err := s.inTx(ctx, func(whole context.Context, t *sql.Tx) error {
 		for _, id := range gone {
-			if _, err := t.ExecContext(ctx, `DELETE FROM email WHERE rowid = ?`, id); err != nil {
+			if _, err := t.ExecContext(whole, `DELETE FROM email WHERE rowid = ?`, id); err != nil {
 				return err
 			}
 		}
@@ -312,13 +312,17 @@ func (s *searchIndex) dropGone(ctx context.Context) error {
 	return err
 }
 
-func (s *searchIndex) inTx(ctx context.Context, f func(*sql.Tx) error) error {
-	t, err := s.db.BeginTx(ctx, nil)
+// inTx runs f in a transaction. f gets a context that is not cancelled with
+// ours: a transaction that is, is rolled back at some time after all that waits
+// for it has gone on, and Close finds the database locked.
+func (s *searchIndex) inTx(ctx context.Context, f func(whole context.Context, t *sql.Tx) error) error {
+	whole := context.WithoutCancel(ctx)
+	t, err := s.db.BeginTx(whole, nil)
 	if err != nil {
 		return err
 	}
 	defer t.Rollback()
-	if err := f(t); err != nil {
+	if err := f(whole, t); err != nil {
 		return err
 	}
 	return t.Commit()
@@ -338,14 +342,17 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 	if s.known == nil || len(s.known) > maxKnown {
 		s.known = map[string]bool{}
 	}
-	err = s.inTx(ctx, func(t *sql.Tx) error {
-		w := newSearchWriter(ctx, t, s.known)
+	err = s.inTx(ctx, func(whole context.Context, t *sql.Tx) error {
+		w := newSearchWriter(whole, t, s.known)
 		for _, e := range texts {
 			if err := w.add(e); err != nil {
 				return fmt.Errorf("email %d: %w", e.id, err)
 			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
-		_, err = t.ExecContext(ctx, `INSERT INTO indexed VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET last = excluded.last`,
+		_, err = t.ExecContext(whole, `INSERT INTO indexed VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET last = excluded.last`,
 			account, texts[len(texts)-1].id)
 		return err
 	})
