@@ -83,15 +83,8 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 	if err := db.SetDomains([]string{"home.example"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	salt, _ := storage.NewSalt()
-	const iterations = 1000
-	stored, serverKey := login.NewCredential(secret, salt, iterations)
-	id, err := db.CreateAccount(ctx, storage.Account{Name: alice, Salt: salt, Iterations: iterations},
-		storage.Credential{StoredKey: stored, ServerKey: serverKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{t: t, db: db, dir: dir, account: id}
+	f := &fixture{t: t, db: db, dir: dir}
+	f.addAccount()
 	f.server = &Server{
 		Store: db, TLS: selfSigned(t), Log: quiet, Config: Config{PlaintextLogin: true},
 		Auth: &login.Authenticator{Accounts: accounts{db}, Secret: make([]byte, 32), Iterations: iterations, Log: quiet},
@@ -113,6 +106,22 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 		}
 	})
 	return f
+}
+
+// iterations make logins cheap here.
+const iterations = 1000
+
+// addAccount adds alice, and makes her the one who gets what is delivered.
+func (f *fixture) addAccount() {
+	f.t.Helper()
+	salt, _ := storage.NewSalt()
+	stored, serverKey := login.NewCredential(secret, salt, iterations)
+	var err error
+	f.account, err = f.db.CreateAccount(context.Background(), storage.Account{Name: alice, Salt: salt, Iterations: iterations},
+		storage.Credential{StoredKey: stored, ServerKey: serverKey})
+	if err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *fixture) listen(serve func(net.Listener) error) string {
@@ -137,18 +146,21 @@ func selfSigned(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// deliver puts a message into INBOX as the MDA would.
-func (f *fixture) deliver(text string) {
+// deliver puts messages into INBOX as the MDA would.
+func (f *fixture) deliver(texts ...string) {
 	f.t.Helper()
-	s := f.db.NewSpool()
-	io.WriteString(s, text)
-	m, err := s.Finish(nil)
-	if err != nil {
-		f.t.Fatal(err)
+	var all []*storage.Delivery
+	for _, text := range texts {
+		s := f.db.NewSpool()
+		io.WriteString(s, text)
+		m, err := s.Finish(nil)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		defer m.Close()
+		all = append(all, &storage.Delivery{Message: m, Received: time.Now(), To: []storage.Target{{Account: f.account, Mailbox: "INBOX"}}})
 	}
-	defer m.Close()
-	err = f.db.Deliver(context.Background(), &storage.Delivery{Message: m, Received: time.Now(), To: []storage.Target{{Account: f.account, Mailbox: "INBOX"}}})
-	if err != nil {
+	if err := f.db.Deliver(context.Background(), all...); err != nil {
 		f.t.Fatal(err)
 	}
 }
