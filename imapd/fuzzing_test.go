@@ -38,7 +38,7 @@ type fuzzing struct {
 	*fixture
 	runs  int
 	tasks int // goroutines at the begin
-	heap  uint64
+	heap  int64 // in use after the first runs
 }
 
 func newFuzzing(f *testing.F) *fuzzing {
@@ -87,11 +87,7 @@ func (z *fuzzing) run(t *testing.T, attack func() []*attacker) {
 
 // checkRemains looks for what should have gone with the sessions.
 func (z *fuzzing) checkRemains() {
-	for until := time.Now().Add(runTime); z.server.Stats().Open > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(until) {
-			z.t.Fatalf("sessions are left: %+v", z.server.Sessions())
-		}
-	}
+	await(z.t, func() bool { return z.server.Stats().Open == 0 })
 	if n := z.server.Stats().Panics + z.db.Panics(); n > 0 {
 		z.t.Fatal("panic")
 	}
@@ -101,17 +97,13 @@ func (z *fuzzing) checkRemains() {
 	if _, err := z.db.Verify(context.Background(), func(p storage.Problem) { z.t.Error(p) }); err != nil {
 		z.t.Error(err)
 	}
-	if n := runtime.NumGoroutine(); n > z.tasks+leftTasks {
-		z.t.Fatalf("%d goroutines, %d at the begin", n, z.tasks)
-	}
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
+	await(z.t, func() bool { return runtime.NumGoroutine() < z.tasks+leftTasks })
+	now := inUse()
 	if z.heap == 0 {
-		z.heap = m.HeapAlloc
+		z.heap = now
 	}
-	if m.HeapAlloc > z.heap+leftHeap {
-		z.t.Fatalf("%d octets in use after %d runs, %d at the begin", m.HeapAlloc, z.runs, z.heap)
+	if now > z.heap+leftHeap {
+		z.t.Fatalf("%d octets in use after %d runs, %d at the begin", now, z.runs, z.heap)
 	}
 }
 
