@@ -37,7 +37,7 @@ const mixed = "Subject: mixed\r\nMessage-ID: <2@far.example>\r\nReferences: <1@f
 type fuzzing struct {
 	*fixture
 	runs  int
-	tasks int // goroutines at the begin
+	tasks int   // goroutines at the begin
 	heap  int64 // in use after the first runs
 }
 

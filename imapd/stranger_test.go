@@ -103,13 +103,18 @@ func (l *watching) Accept() (net.Conn, error) {
 	return w, nil
 }
 
+// peer is the server's side of a client's connection; until it was accepted it
+// seems to be at work.
+func (l *watching) peer(nc net.Conn) *watched {
+	if c, known := l.conns.Load(nc.LocalAddr().String()); known {
+		return c.(*watched)
+	}
+	return &watched{}
+}
+
 // waits tells whether the server can do nothing more for a client.
 func (l *watching) waits(s *stranger) bool {
-	c, known := l.conns.Load(s.LocalAddr().String())
-	if !known {
-		return false
-	}
-	w := c.(*watched)
+	w := l.peer(s)
 	read, sent := w.octets.Load(), s.below.octets.Load()
 	switch w.doing.Load() {
 	case reads:
