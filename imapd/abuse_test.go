@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // long tells whether the long forms of tests are asked for.
@@ -264,5 +268,62 @@ func TestNeverReads(t *testing.T) {
 	}
 	if got := stuck[0].line() + stuck[0].line(); !strings.Contains(got, hello) || !strings.Contains(got, large) {
 		t.Errorf("who reads late gets %d octets", len(got))
+	}
+}
+
+// TestThreadFlood: all of a large mailbox is threaded at once, each message is
+// in one thread, and memory is in proportion. MAILBOX_LONG makes it half a
+// million messages, which takes a quarter of an hour to deliver.
+func TestThreadFlood(t *testing.T) {
+	f := newFixture(t, nil)
+	n := 2000
+	if long() {
+		n = 500_000
+	}
+	for i := 0; i < n; i += 500 {
+		var batch []string
+		for id := i; id < i+500; id++ {
+			batch = append(batch, fmt.Sprintf("Subject: s%d\r\nMessage-ID: <%d@x>\r\nReferences: <%d@x> <%d@x> <%d@elsewhere>\r\n\r\nhi\r\n",
+				id/5, id, id/2, id-id%10, id))
+		}
+		f.deliver(batch...)
+	}
+	c := f.login()
+	c.ok("SELECT INBOX")
+	for _, algorithm := range []string{"REFERENCES", "ORDEREDSUBJECT"} {
+		runtime.GC()
+		before, stop, peak := heapObjects(), make(chan struct{}), make(chan int64)
+		go func() { peak <- peakHeap(stop) }()
+		untagged, tagged := c.do("THREAD " + algorithm + " UTF-8 ALL")
+		close(stop)
+		used := <-peak - before
+		t.Logf("%s of %d messages used %d MiB", algorithm, n, used>>20)
+		if bound := int64(64<<20 + n<<10); used > bound {
+			t.Errorf("%s used %d octets, more than %d", algorithm, used, bound)
+		}
+		threads := strings.FieldsFunc(strings.Join(untagged, ""), func(r rune) bool { return r < '0' || r > '9' })
+		slices.Sort(threads)
+		if threads = slices.Compact(threads); len(threads) != n || !strings.HasPrefix(tagged, "OK") {
+			t.Errorf("%s: %d of %d messages: %s", algorithm, len(threads), n, tagged)
+		}
+	}
+}
+
+// heapObjects is the memory of objects on the heap, with those that may be freed.
+func heapObjects() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
+}
+
+// peakHeap is the most that heapObjects comes to until stop is closed.
+func peakHeap(stop <-chan struct{}) (octets int64) {
+	for {
+		select {
+		case <-stop:
+			return max(octets, heapObjects())
+		case <-time.After(time.Millisecond):
+			octets = max(octets, heapObjects())
+		}
 	}
 }
