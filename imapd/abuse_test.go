@@ -246,7 +246,7 @@ func TestNeverReads(t *testing.T) {
 	}
 	n := (inUse() - before) / int64(len(stuck))
 	t.Logf("%d octets for each", n)
-	if n > 768<<10 {
+	if n > 1<<20 {
 		t.Errorf("who does not read uses %d octets", n)
 	}
 	c := f.login()

@@ -173,8 +173,9 @@ func (f *forest) orphan(n int32) {
 	}
 }
 
-// maxClimb is how far is looked for a loop. What has messages below it and would
-// stand deeper stays where it is: else the time would be the square of the messages.
+// maxClimb is how far up a loop is looked for. What has messages below it, and
+// would stand deeper, stays where it is: else the time would be the square of
+// the messages.
 const maxClimb = 1000
 
 // adopt makes a node without a parent the child of another, unless it is above that.
