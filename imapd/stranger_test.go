@@ -213,7 +213,6 @@ func TestMemoryBeforeLogin(t *testing.T) {
 		s.Config.PerAddress, s.Config.LoginTimeout, s.Config.WriteTimeout = 1000, time.Hour, time.Hour
 	})
 	plain, overTLS := f.watch(f.server.Serve), f.watch(f.server.ServeTLS)
-	f.addr, f.tlsAddr = plain.Addr().String(), overTLS.Addr().String()
 	for _, attack := range strangers {
 		t.Run(attack.name, func(t *testing.T) {
 			l := plain
