@@ -61,6 +61,7 @@ type conn struct {
 
 	inflater *inflater // nil while nothing is compressed
 	pushed   []byte    // read from the connection, and to be read again
+	budget   *budget   // below TLS
 
 	// upload judges the literal of an APPEND in place of the rule for strings.
 	upload func(size int64) error
@@ -78,7 +79,8 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, cfg: s.current.Load(), id: s.nextID.Add(1), nc: nc, since: time.Now(), state: notAuthenticated}
+	b := &budget{Conn: nc, left: strangerOctets}
+	c := &conn{s: s, cfg: s.current.Load(), id: s.nextID.Add(1), nc: b, budget: b, since: time.Now(), state: notAuthenticated}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap()
 	}
@@ -314,6 +316,7 @@ func (c *conn) line() ([]byte, error) {
 func (c *conn) loggedIn(id login.Identity) {
 	c.account, c.name, c.state = storage.AccountID(id.AccountID), id.Name, authenticated
 	c.dec.SetLimits(wire.Limits{Skip: max(1<<20, c.cfg.AppendLimit)})
+	c.budget.known = true
 	c.log = c.log.With("account", id.Name)
 	c.mu.Lock()
 	c.desc.Account = id.Name

@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -28,6 +29,8 @@ func (c *conn) idle(ctx context.Context) (ok, error) {
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
+				c.s.stats.panics.Add(1)
+				c.log.Error("panic while idle", "panic", v, "stack", string(debug.Stack()))
 				done <- &connError{fmt.Errorf("panic while idle: %v", v)}
 			}
 		}()

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bufio"
+	"bytes"
 	"net"
 	"strings"
 	"testing"
@@ -69,4 +70,39 @@ func testSilence(t *testing.T) {
 			t.Errorf("silent after %q: heard %s, not %s", say, got, want)
 		}
 	}
+}
+
+// panicking is a listener whose connections panic when they read a "!".
+type panicking struct{ net.Listener }
+
+type panickingConn struct{ net.Conn }
+
+func (l panicking) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return panickingConn{nc}, err
+}
+
+func (c panickingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if bytes.IndexByte(p[:n], '!') >= 0 {
+		panic("on purpose")
+	}
+	return n, err
+}
+
+// TestPanicWhileIdle: a panic in the goroutine that IDLE has of its own ends
+// the session, and no other, and is counted.
+func TestPanicWhileIdle(t *testing.T) {
+	f := newServer(t, nil)
+	f.addr = f.listen(func(l net.Listener) error { return f.server.Serve(panicking{l}) })
+	f.panics = 1
+	other := f.login()
+	c := f.login()
+	c.send("i IDLE\r\n")
+	c.line()
+	c.send("!")
+	if l, err := c.tryLine(); err == nil {
+		t.Errorf("the session goes on: %q", l)
+	}
+	other.ok("NOOP")
 }

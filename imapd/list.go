@@ -15,35 +15,48 @@ func (c *conn) listPattern(reference string) (string, error) {
 	if err != nil || pattern == "" {
 		return "", err
 	}
+	if len(reference)+len(pattern) > maxPatternOctets {
+		return "", errPatterns
+	}
 	if !c.enc.UTF8 {
 		if decoded, err := wire.DecodeUTF7(pattern); err == nil {
 			pattern = decoded
 		}
 	}
 	pattern = storage.Normalize(reference + pattern)
+	if wildcards(pattern) > maxWildcards {
+		return "", errPatterns
+	}
 	if len(pattern) >= 5 && strings.EqualFold(pattern[:5], "INBOX") {
 		pattern = "INBOX" + pattern[5:]
 	}
 	return pattern, nil
 }
 
+func wildcards(pattern string) int { return strings.Count(pattern, "*") + strings.Count(pattern, "%") }
+
 // match tells whether a pattern fits a name: "*" stands for anything, "%" for
-// anything without a separator. It takes time in the product of both lengths.
+// anything without a separator. It takes time in the product of the wildcards
+// and the length of the name.
 func match(pattern, name string) bool {
 	reach := make([]bool, len(name)+1) // reach[i]: the pattern so far fits name[:i]
 	reach[0] = true
-	for _, p := range []byte(pattern) {
-		switch p {
-		case '*', '%':
+	for pattern != "" {
+		if p := pattern[0]; p == '*' || p == '%' {
 			for i := 1; i <= len(name); i++ {
 				reach[i] = reach[i] || reach[i-1] && (p == '*' || name[i-1] != '/')
 			}
-		default:
-			for i := len(name); i > 0; i-- {
-				reach[i] = reach[i-1] && name[i-1] == p
-			}
-			reach[0] = false
+			pattern = pattern[1:]
+			continue
 		}
+		n := strings.IndexAny(pattern, "*%")
+		if n < 0 {
+			n = len(pattern)
+		}
+		for i := len(name); i >= 0; i-- {
+			reach[i] = i >= n && reach[i-n] && name[i-n:i] == pattern[:n]
+		}
+		pattern = pattern[n:]
 	}
 	return reach[len(name)]
 }

@@ -11,11 +11,14 @@ import (
 	"mailbox/storage"
 )
 
-// The patterns of one LIST may be so many, and this long together.
+// The patterns of one LIST may be so many, and have this together.
 const (
 	maxPatterns      = 100
 	maxPatternOctets = 4000
+	maxWildcards     = 100
 )
+
+var errPatterns = &wire.LimitError{Text: "too many patterns or wildcards, or too long ones", Max: maxPatterns}
 
 // A listOption selects mailboxes, or says what is told of them (RFC 5258
 // sections 3.1 and 3.2, RFC 6154 section 5.2).
@@ -108,14 +111,18 @@ func (c *conn) listSelect(l *listing) error {
 
 // listPatterns reads one pattern, or several in parentheses.
 func (c *conn) listPatterns(l *listing, reference string) error {
-	octets := 0
+	octets, wild := 0, 0
 	read := func() error {
 		p, err := c.listPattern(reference)
-		l.patterns = append(l.patterns, p)
-		if octets += len(p); octets > maxPatternOctets || len(l.patterns) > maxPatterns {
-			return &wire.LimitError{Text: "too many patterns, or too long ones", Max: maxPatterns}
+		if err != nil {
+			return err
 		}
-		return err
+		l.patterns = append(l.patterns, p)
+		octets, wild = octets+len(p), wild+wildcards(p)
+		if octets > maxPatternOctets || wild > maxWildcards || len(l.patterns) > maxPatterns {
+			return errPatterns
+		}
+		return nil
 	}
 	next, err := c.dec.Peek()
 	if err != nil {

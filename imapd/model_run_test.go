@@ -12,7 +12,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"mailbox/internal/login"
 	"mailbox/storage"
 )
 
@@ -392,17 +391,4 @@ func (r *modelRun) somebodyElse(d dice, than *modelSession) {
 		draw = pick(d, draw, o.copyMessages, o.appendMessages)
 	}
 	o.do(draw(d))
-}
-
-// addAccount makes another account.
-func (f *fixture) addAccount(name string) storage.AccountID {
-	f.t.Helper()
-	salt, _ := storage.NewSalt()
-	stored, serverKey := login.NewCredential(secret, salt, f.server.Auth.Iterations)
-	id, err := f.db.CreateAccount(context.Background(), storage.Account{Name: name, Salt: salt, Iterations: f.server.Auth.Iterations},
-		storage.Credential{StoredKey: stored, ServerKey: serverKey})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return id
 }

@@ -60,6 +60,7 @@ type fixture struct {
 	account storage.AccountID
 	addr    string // plain
 	tlsAddr string
+	panics  int64 // that are meant to happen
 }
 
 func newFixture(t testing.TB, change func(*Server)) *fixture {
@@ -83,15 +84,8 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 	if err := db.SetDomains([]string{"home.example"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	salt, _ := storage.NewSalt()
-	const iterations = 1000
-	stored, serverKey := login.NewCredential(secret, salt, iterations)
-	id, err := db.CreateAccount(ctx, storage.Account{Name: alice, Salt: salt, Iterations: iterations},
-		storage.Credential{StoredKey: stored, ServerKey: serverKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{t: t, db: db, dir: dir, account: id}
+	f := &fixture{t: t, db: db, dir: dir}
+	f.account = f.addAccount(alice) // who gets what is delivered
 	f.server = &Server{
 		Store: db, TLS: selfSigned(t), Log: quiet, Config: Config{PlaintextLogin: true},
 		Auth: &login.Authenticator{Accounts: accounts{db}, Secret: make([]byte, 32), Iterations: iterations, Log: quiet},
@@ -105,7 +99,7 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 		if err := f.server.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if n := f.server.Stats().Panics; n != 0 {
+		if n := f.server.Stats().Panics; n != f.panics {
 			t.Errorf("%d connections panicked", n)
 		}
 		if err := db.Close(); err != nil {
@@ -113,6 +107,22 @@ func newServer(t testing.TB, change func(*Server)) *fixture {
 		}
 	})
 	return f
+}
+
+// iterations make logins cheap here.
+const iterations = 1000
+
+// addAccount makes an account.
+func (f *fixture) addAccount(name string) storage.AccountID {
+	f.t.Helper()
+	salt, _ := storage.NewSalt()
+	stored, serverKey := login.NewCredential(secret, salt, iterations)
+	id, err := f.db.CreateAccount(context.Background(), storage.Account{Name: name, Salt: salt, Iterations: iterations},
+		storage.Credential{StoredKey: stored, ServerKey: serverKey})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return id
 }
 
 func (f *fixture) listen(serve func(net.Listener) error) string {
@@ -137,18 +147,21 @@ func selfSigned(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// deliver puts a message into INBOX as the MDA would.
-func (f *fixture) deliver(text string) {
+// deliver puts messages into INBOX as the MDA would.
+func (f *fixture) deliver(texts ...string) {
 	f.t.Helper()
-	s := f.db.NewSpool()
-	io.WriteString(s, text)
-	m, err := s.Finish(nil)
-	if err != nil {
-		f.t.Fatal(err)
+	var all []*storage.Delivery
+	for _, text := range texts {
+		s := f.db.NewSpool()
+		io.WriteString(s, text)
+		m, err := s.Finish(nil)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		defer m.Close()
+		all = append(all, &storage.Delivery{Message: m, Received: time.Now(), To: []storage.Target{{Account: f.account, Mailbox: "INBOX"}}})
 	}
-	defer m.Close()
-	err = f.db.Deliver(context.Background(), &storage.Delivery{Message: m, Received: time.Now(), To: []storage.Target{{Account: f.account, Mailbox: "INBOX"}}})
-	if err != nil {
+	if err := f.db.Deliver(context.Background(), all...); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -208,7 +221,7 @@ func (c *client) line() string {
 }
 
 func (c *client) tryLine() (string, error) {
-	c.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.nc.SetReadDeadline(time.Now().Add(time.Minute))
 	var out bytes.Buffer
 	for {
 		l, err := c.r.ReadString('\n')

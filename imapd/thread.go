@@ -128,9 +128,14 @@ func references(f *forest) {
 	f.sort()       // step 6
 }
 
+// spareDummies is how many more messages that are not there may be referred to
+// than there are messages: others are passed over.
+const spareDummies = 100_000
+
 // link makes each message a child of the last that it refers to, and that one
 // of the one before.
 func (f *forest) link() {
+	most := 2*len(f.keys) + spareDummies
 	byID := make(map[int64]int32, len(f.keys))
 	for n := range f.keys {
 		id := f.keys[n].ID
@@ -142,6 +147,9 @@ func (f *forest) link() {
 		last := int32(none)
 		for id := range f.keys[n].EachRef {
 			ref, known := byID[id]
+			if !known && len(f.parent) == most {
+				continue
+			}
 			if !known {
 				ref = f.node()
 				byID[id] = ref
@@ -165,14 +173,20 @@ func (f *forest) orphan(n int32) {
 	}
 }
 
+// maxClimb is how far up a loop is looked for. What has messages below it, and
+// would stand deeper, stays where it is: else the time would be the square of
+// the messages.
+const maxClimb = 1000
+
 // adopt makes a node without a parent the child of another, unless it is above that.
 func (f *forest) adopt(parent, child int32) {
 	if parent == child {
 		return
 	}
 	if f.count[child] > 0 { // else it is above nothing
+		steps := 0
 		for n := parent; n != none; n = f.parent[n] {
-			if n == child {
+			if steps++; n == child || steps > maxClimb {
 				return
 			}
 		}
@@ -181,38 +195,38 @@ func (f *forest) adopt(parent, child int32) {
 	f.count[parent]++
 }
 
-// plant gives all nodes their children, and takes out the dummies that tell nothing.
+// plant gives all nodes their children. Dummies tell something only at a root,
+// of several: the children of others take their place.
 func (f *forest) plant() {
-	for n, p := range f.parent {
-		if p != none {
+	for n := range f.keys {
+		if p := f.above(int32(n)); p != none {
 			f.kids[p] = append(f.kids[p], int32(n))
-		}
-	}
-	for n, p := range f.parent {
-		if p == none {
+		} else {
 			f.roots = append(f.roots, int32(n))
 		}
 	}
-	for _, n := range f.postOrder() {
-		f.kids[n] = f.prune(f.kids[n], 1<<30)
-	}
-	f.roots = f.prune(f.roots, 1)
-}
-
-// prune replaces dummies by their children, where these are no more than most.
-func (f *forest) prune(nodes []int32, most int) []int32 {
-	if !slices.ContainsFunc(nodes, f.isDummy) {
-		return nodes
-	}
-	var out []int32
-	for _, n := range nodes {
-		if f.isDummy(n) && len(f.kids[n]) <= most {
-			out = append(out, f.kids[n]...)
-		} else {
-			out = append(out, n)
+	for n := len(f.keys); n < len(f.parent); n++ {
+		switch kids := f.kids[n]; len(kids) {
+		case 0:
+		case 1:
+			f.roots = append(f.roots, kids[0])
+		default:
+			f.roots = append(f.roots, int32(n))
 		}
 	}
-	return out
+}
+
+// above is the nearest message above a node, or else the dummy at its root. The
+// way there is made short for those that come after.
+func (f *forest) above(n int32) int32 {
+	top := f.parent[n]
+	for top != none && f.isDummy(top) && f.parent[top] != none {
+		top = f.parent[top]
+	}
+	for n != top && f.parent[n] != top {
+		n, f.parent[n] = f.parent[n], top
+	}
+	return top
 }
 
 // postOrder returns all nodes that are in a thread, children before parents. A

@@ -182,7 +182,7 @@ func (c curl) run(args ...string) string {
 	return c.program("curl", append([]string{"-sS", "--ssl-reqd", "--cacert", c.ca, "-u", "alice@home.example:" + testPassword}, args...)...)
 }
 
-var uidNext = regexp.MustCompile(`\(UIDNEXT (\d+)\)`)
+var statusUIDNext = regexp.MustCompile(`\(UIDNEXT (\d+)\)`)
 
 var flagsLine = regexp.MustCompile(`(?m)^\* \d+ FETCH \(UID (\d+) FLAGS \((.*)\)\)\r?\n`)
 
@@ -224,7 +224,7 @@ func (c curl) contents() contents {
 // command that it does not know, so they come in slices.
 func (c curl) flags(folder string) [][]string {
 	c.t.Helper()
-	status := uidNext.FindStringSubmatch(c.run("-X", "STATUS "+quoted(wire.EncodeUTF7(folder))+" (UIDNEXT)", c.url("", "")))
+	status := statusUIDNext.FindStringSubmatch(c.run("-X", "STATUS "+quoted(wire.EncodeUTF7(folder))+" (UIDNEXT)", c.url("", "")))
 	next, err := strconv.Atoi(status[1])
 	if err != nil {
 		c.t.Fatal(err)

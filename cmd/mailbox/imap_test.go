@@ -47,24 +47,32 @@ var literalAtEnd = regexp.MustCompile(`\{(\d+)\}\r\n$`)
 // response reads one response with its literals.
 func (c *imapClient) response() string {
 	c.t.Helper()
+	r, err := c.tryResponse()
+	if err != nil {
+		c.t.Fatalf("imap: %v, after %q", err, r)
+	}
+	return r
+}
+
+func (c *imapClient) tryResponse() (string, error) {
 	c.nc.SetReadDeadline(time.Now().Add(60 * time.Second)) //nolint:errcheck // the read tells
 	var all strings.Builder
 	for {
 		line, err := c.r.ReadString('\n')
-		if err != nil {
-			c.t.Fatalf("imap: %v, after %q", err, all.String()+line)
-		}
 		all.WriteString(line)
+		if err != nil {
+			return all.String(), err
+		}
 		m := literalAtEnd.FindStringSubmatch(line)
 		if m == nil {
-			return all.String()
+			return all.String(), nil
 		}
 		n, err := strconv.ParseInt(m[1], 10, 64)
 		if err == nil {
 			_, err = io.CopyN(&all, c.r, n)
 		}
 		if err != nil {
-			c.t.Fatalf("imap: literal: %v", err)
+			return all.String(), fmt.Errorf("literal: %w", err)
 		}
 	}
 }
@@ -72,16 +80,28 @@ func (c *imapClient) response() string {
 // do sends a command and returns its untagged responses and its tagged one.
 func (c *imapClient) do(command string) (untagged, tagged string) {
 	c.t.Helper()
+	untagged, tagged, err := c.try(command)
+	if err != nil {
+		c.t.Fatalf("imap: %.200s: %v, after %q", command, err, untagged)
+	}
+	return untagged, tagged
+}
+
+// try is do where the server may be killed.
+func (c *imapClient) try(command string) (untagged, tagged string, err error) {
 	c.tag++
 	tag := fmt.Sprintf("t%d ", c.tag)
 	if _, err := io.WriteString(c.nc, tag+command+"\r\n"); err != nil {
-		c.t.Fatal(err)
+		return "", "", err
 	}
 	var all strings.Builder
 	for {
-		r := c.response()
+		r, err := c.tryResponse()
+		if err != nil {
+			return all.String(), "", err
+		}
 		if rest, ok := strings.CutPrefix(r, tag); ok {
-			return all.String(), rest
+			return all.String(), rest, nil
 		}
 		all.WriteString(r)
 	}
