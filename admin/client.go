@@ -113,41 +113,44 @@ func (c *Client) post(ctx context.Context, command string, body io.Reader, out a
 	return nil
 }
 
-// stream asks for a stream. The caller closes what it gets.
-func (c *Client) stream(ctx context.Context, command string, in any) (io.ReadCloser, error) {
+// each asks for a stream, and calls yield for its records, of a message with its
+// octets.
+func (c *Client) each(ctx context.Context, command string, in any, yield func(record, io.Reader) error) error {
 	body, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	res, err := c.do(ctx, command, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	return res.Body, nil
-}
-
-// contents calls yield for what a mailbox has.
-func (c *Client) contents(ctx context.Context, of mailboxRef, yield func(contentSum) error) error {
-	s, err := c.stream(ctx, "import/contents", of)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	for r := newStreamReader(s); ; {
-		rec, _, err := r.next()
+	res, err := c.do(ctx, command, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for r := newStreamReader(res.Body); ; {
+		rec, octets, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil && rec.Content == nil {
-			err = errors.New("stream of mail: a record of another kind")
-		}
 		if err == nil {
-			err = yield(*rec.Content)
+			err = yield(rec, octets)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// errRecord says that a stream has something else than what was asked for.
+var errRecord = errors.New("stream of mail: a record of another kind")
+
+// contents calls yield for what a mailbox has.
+func (c *Client) contents(ctx context.Context, of mailboxRef, yield func(contentSum)) error {
+	return c.each(ctx, "import/contents", of, func(rec record, _ io.Reader) error {
+		if rec.Content == nil {
+			return errRecord
+		}
+		yield(*rec.Content)
+		return nil
+	})
 }
 
 // send sends a stream, which write writes, and decodes the answer into out.

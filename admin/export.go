@@ -51,26 +51,15 @@ func (e *Export) mailbox(ctx context.Context, m Mailbox, to archive.Writer, t *M
 	if err = e.lost(t, "", err); err != nil {
 		return err
 	}
-	s, err := e.Client.stream(ctx, "export/messages", mailboxRef{e.Address, m.Name})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for r := newStreamReader(s); ; {
-		rec, octets, err := r.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil && rec.Message == nil {
-			err = errors.New("stream of mail: a record of another kind")
-		}
-		if err != nil {
-			return err
+	return e.Client.each(ctx, "export/messages", mailboxRef{e.Address, m.Name}, func(rec record, octets io.Reader) error {
+		if rec.Message == nil {
+			return errRecord
 		}
 		if err := e.message(ctx, rec.Message, octets, to, t); err != nil {
 			return fmt.Errorf("UID %d: %w", rec.Message.UID, err)
 		}
-	}
+		return nil
+	})
 }
 
 func (e *Export) message(ctx context.Context, h *messageHead, octets io.Reader, to archive.Writer, t *MailboxTransfer) error {

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"sync"
 
@@ -69,26 +68,12 @@ func (d *PullDestination) Copies(ctx context.Context, o pull.Origin, yield func(
 }
 
 func (d *PullDestination) pulled(ctx context.Context, command string, o pull.Origin, yield func(pulledHead) error) error {
-	s, err := d.client.stream(ctx, command, d.origin(o))
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for r := newStreamReader(s); ; {
-		rec, _, err := r.next()
-		if errors.Is(err, io.EOF) {
-			return nil
+	return d.client.each(ctx, command, d.origin(o), func(rec record, _ io.Reader) error {
+		if rec.Pulled == nil || len(rec.Pulled.SHA256) != sha256.Size {
+			return errRecord
 		}
-		if err == nil && (rec.Pulled == nil || len(rec.Pulled.SHA256) != sha256.Size) {
-			err = errors.New("stream of mail: a record of another kind")
-		}
-		if err == nil {
-			err = yield(*rec.Pulled)
-		}
-		if err != nil {
-			return err
-		}
-	}
+		return yield(*rec.Pulled)
+	})
 }
 
 // matches are the messages of a mailbox that may be what comes, by fingerprint.
@@ -121,12 +106,11 @@ func (d *PullDestination) candidates(ctx context.Context, o pull.Origin, mailbox
 		return nil, err
 	}
 	m = matches{}
-	err = d.client.contents(ctx, mailboxRef{d.address, mailbox}, func(c contentSum) error {
+	err = d.client.contents(ctx, mailboxRef{d.address, mailbox}, func(c contentSum) {
 		if !taken[c.Email] {
 			key := fingerprint(c.Received, c.Size, c.SHA256)
 			m[key] = append(m[key], c.Email)
 		}
-		return nil
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()

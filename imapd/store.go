@@ -12,18 +12,9 @@ import (
 // parseFlags divides flags that a client sent. \Recent and unknown system
 // flags cannot be set (RFC 3501 section 2.3.2).
 func parseFlags(names []string) (flags storage.Flags, keywords []string, err error) {
-next:
-	for _, n := range names {
-		for _, f := range systemFlags {
-			if n == f.name {
-				flags |= f.flag
-				continue next
-			}
-		}
-		if strings.HasPrefix(n, `\`) {
-			return 0, nil, bad("flag cannot be set: " + n)
-		}
-		keywords = append(keywords, n)
+	flags, keywords, unknown := storage.ParseFlags(names)
+	if len(unknown) > 0 {
+		return 0, nil, bad("flag cannot be set: " + unknown[0])
 	}
 	return flags, keywords, nil
 }
