@@ -11,9 +11,12 @@ import (
 )
 
 // program names a program that we did not write. Where it is missing the test
-// is skipped, except in CI, which installs it.
+// is skipped, except in CI, which installs it. With -short there is none.
 func program(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: short")
+	}
 	path, err := exec.LookPath(name)
 	if err != nil && os.Getenv("MAILBOX_REQUIRE_PROGRAMS") != "" {
 		t.Fatalf("%s is required and missing", name)

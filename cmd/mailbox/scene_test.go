@@ -49,9 +49,12 @@ var sceneFolders = []struct {
 	{"INBOX", 1000}, {"Archive", 400}, {"Archive/2024", 300}, {"Entwürfe, Pläne", 150}, {"Entwürfe, Pläne/日本語", 100}, {"Sent", 50}, {"R&D", 0},
 }
 
-// newScene starts a server with the messages.
+// newScene starts a server with the messages. With -short there is none.
 func newScene(t *testing.T) *scene {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: short")
+	}
 	s := &scene{site: newSite(t), t: t, home: t.TempDir(), want: contents{}, texts: map[string]string{}}
 	s.certify()
 	s.start()
