@@ -19,8 +19,8 @@ type encoder struct {
 	w       io.Writer
 	variant Variant
 	lines   *bufio.Reader // in which lines are looked at; what it reads is set by encode
-	count   int64 // octets written
-	body    int64 // those behind the first empty line
+	count   int64         // octets written
+	body    int64         // those behind the first empty line
 }
 
 func (e *encoder) Write(p []byte) (int, error) {

@@ -38,7 +38,7 @@ type Writer struct {
 	used       map[string]bool // paths without ".mbox"
 	begun      map[string]bool // names
 	file       *os.File        // that is being written
-	lines      *bufio.Reader // of the encoder
+	lines      *bufio.Reader   // of the encoder
 	buffer     *bufio.Writer
 	path       string          // what it will be called
 	base       int64           // where keywords are listed in it; 0: nowhere yet
