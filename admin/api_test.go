@@ -29,7 +29,7 @@ func (f *fake) Kill(id string) bool {
 	return id == "7"
 }
 
-func api(t *testing.T) *API {
+func api(t testing.TB) *API {
 	t.Helper()
 	db, err := storage.Open(context.Background(), storage.Options{Dir: t.TempDir(), Log: quiet})
 	if err != nil {

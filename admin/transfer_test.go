@@ -107,7 +107,7 @@ func filled() *shelf {
 }
 
 // newcomer is the API of a store with one user.
-func newcomer(t *testing.T) *Client {
+func newcomer(t testing.TB) *Client {
 	t.Helper()
 	c := InProcess(api(t).Handler())
 	if err := c.Call(t.Context(), "user/add", NewUser{Address: "alice@home.example", Password: "correct horse 9"}, &User{}); err != nil {

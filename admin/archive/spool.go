@@ -26,7 +26,7 @@ func (s *Spool) Fill(r io.Reader) error {
 	s.memory.Reset()
 	s.scan = scan{}
 	var err error
-	s.size, err = io.Copy(io.MultiWriter(&s.memory, &s.scan), io.LimitReader(r, spoolMemory))
+	s.size, err = s.memory.ReadFrom(io.TeeReader(io.LimitReader(r, spoolMemory), &s.scan))
 	if err != nil || s.size < spoolMemory {
 		return err
 	}

@@ -51,13 +51,19 @@ func list(root *os.Root, folder string, dirs ...string) (*listing, error) {
 }
 
 func (l *listing) read(f *os.File, dir uint8) error {
+	return eachName(f, func(name string) error { return l.add(name, dir) })
+}
+
+// eachName calls yield for each name in a directory that may be a message's.
+func eachName(dir *os.File, yield func(name string) error) error {
 	for {
-		names, err := f.Readdirnames(1024)
+		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
-			if !strings.HasPrefix(name, ".") {
-				if err := l.add(name, dir); err != nil {
-					return err
-				}
+			if strings.HasPrefix(name, ".") {
+				continue
+			}
+			if err := yield(name); err != nil {
+				return err
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -66,6 +72,20 @@ func (l *listing) read(f *os.File, dir uint8) error {
 			return err
 		}
 	}
+}
+
+// count tells about how many messages a folder has. What cannot be read is told
+// when the folder is.
+func count(root *os.Root, folder string) (n int64) {
+	for _, dir := range messageDirs {
+		f, err := root.Open(path.Join(folder, dir))
+		if err != nil {
+			continue
+		}
+		_ = eachName(f, func(string) error { n++; return nil })
+		f.Close()
+	}
+	return n
 }
 
 func (l *listing) add(name string, dir uint8) error {

@@ -384,3 +384,13 @@ func TestChangesMeanwhile(t *testing.T) {
 		t.Errorf("got %q, %v, not %q", got, err, want)
 	}
 }
+
+// TestCounts: a Reader says beforehand how many messages there are.
+func TestCounts(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, []archive.Mailbox{{Name: "INBOX"}, {Name: "a"}}, map[string][]mail{"INBOX": {{"2020-01-01T00:00:00Z", nil, "a\r\n"}, {"2020-01-01T00:00:00Z", nil, "b\r\n"}}})
+	boxes, _, _ := readAll(t, dir)
+	if len(boxes) != 2 || boxes[0].Messages != 2 || boxes[1].Messages != 0 {
+		t.Errorf("%+v", boxes)
+	}
+}

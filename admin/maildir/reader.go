@@ -54,7 +54,7 @@ func (r *Reader) Mailboxes(context.Context) ([]archive.Mailbox, error) {
 	}
 	var list []archive.Mailbox
 	for _, f := range r.folders.found {
-		list = append(list, archive.Mailbox{Name: f.name, Subscribed: subscribed == nil || subscribed[f.raw]})
+		list = append(list, archive.Mailbox{Name: f.name, Subscribed: subscribed == nil || subscribed[f.raw], Messages: count(r.root, f.path)})
 	}
 	archive.GuessSpecialUse(list)
 	return list, nil

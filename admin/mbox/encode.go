@@ -18,8 +18,9 @@ import (
 type encoder struct {
 	w       io.Writer
 	variant Variant
-	count   int64 // octets written
-	body    int64 // those behind the first empty line
+	lines   *bufio.Reader // in which lines are looked at; what it reads is set by encode
+	count   int64         // octets written
+	body    int64         // those behind the first empty line
 }
 
 func (e *encoder) Write(p []byte) (int, error) {
@@ -29,8 +30,8 @@ func (e *encoder) Write(p []byte) (int, error) {
 }
 
 func (e *encoder) encode(content io.Reader) error {
-	lines := archive.WithLF(e)
-	r := bufio.NewReaderSize(content, 64<<10)
+	lines, r := archive.WithLF(e), e.lines
+	r.Reset(content)
 	header, header64 := true, int64(0)
 	for start := true; ; {
 		line, err := r.ReadSlice('\n')

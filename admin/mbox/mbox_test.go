@@ -389,3 +389,15 @@ func TestTree(t *testing.T) {
 		t.Errorf("a single file, named: %v", boxes)
 	}
 }
+
+// TestSize: a Reader says beforehand how much there is.
+func TestSize(t *testing.T) {
+	text := "From a@b Thu Jan  1 00:00:00 2004\nSubject: x\n\n"
+	file := filepath.Join(t.TempDir(), "a.mbox")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if boxes, _, _ := readAll(t, file, Options{}); len(boxes) != 1 || boxes[0].Bytes != int64(len(text)) {
+		t.Errorf("%+v", boxes)
+	}
+}

@@ -76,7 +76,11 @@ func (r *Reader) Mailboxes(context.Context) ([]archive.Mailbox, error) {
 	}
 	var list []archive.Mailbox
 	for _, b := range r.boxes {
-		list = append(list, archive.Mailbox{Name: b.name, Subscribed: subscribed == nil || subscribed[b.path]})
+		m := archive.Mailbox{Name: b.name, Subscribed: subscribed == nil || subscribed[b.path]}
+		if info, err := r.root.Stat(b.path); err == nil { // an error is told when the file is read
+			m.Bytes = info.Size()
+		}
+		list = append(list, m)
 	}
 	archive.GuessSpecialUse(list)
 	return list, nil

@@ -38,6 +38,7 @@ type Writer struct {
 	used       map[string]bool // paths without ".mbox"
 	begun      map[string]bool // names
 	file       *os.File        // that is being written
+	lines      *bufio.Reader   // of the encoder
 	buffer     *bufio.Writer
 	path       string          // what it will be called
 	base       int64           // where keywords are listed in it; 0: nowhere yet
@@ -58,7 +59,7 @@ func Create(dir string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{root: root, used: map[string]bool{}, begun: map[string]bool{}, dirs: map[string]bool{}, buffer: bufio.NewWriterSize(nil, 256<<10)}
+	w := &Writer{root: root, used: map[string]bool{}, begun: map[string]bool{}, dirs: map[string]bool{}, lines: bufio.NewReaderSize(nil, 64<<10), buffer: bufio.NewWriterSize(nil, 256<<10)}
 	w.spool.Temporary = w.spoolFile
 	return w, nil
 }
@@ -211,7 +212,7 @@ func (w *Writer) write(m *archive.Message, notes string) error {
 		return err
 	}
 	if w.variant().counted() {
-		counter := &encoder{w: io.Discard, variant: w.variant()}
+		counter := &encoder{w: io.Discard, variant: w.variant(), lines: w.lines}
 		if err := counter.encode(w.spool.Content()); err != nil {
 			return err
 		}
@@ -220,7 +221,7 @@ func (w *Writer) write(m *archive.Message, notes string) error {
 	if _, err := w.buffer.WriteString(notes); err != nil {
 		return err
 	}
-	e := &encoder{w: w.buffer, variant: w.variant()}
+	e := &encoder{w: w.buffer, variant: w.variant(), lines: w.lines}
 	if err := e.encode(w.spool.Content()); err != nil {
 		return err
 	}

@@ -15,19 +15,26 @@ import (
 // terminal runs a command that wants a terminal until it ends.
 func (s *scene) terminal(command string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), program(s.t, "script"), "-qec", command, "/dev/null")
-	cmd.Env = append(os.Environ(), "HOME="+s.home, "LC_ALL=C.UTF-8", "TERM=xterm")
-	cmd.Dir = s.home
+	inTerminal(s.t, s.home, command)
+}
+
+// inTerminal is terminal in any home, and returns what was on it.
+func inTerminal(t testing.TB, home, command string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program(t, "script"), "-qec", command, "/dev/null")
+	cmd.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8", "TERM=xterm")
+	cmd.Dir = home
 	if _, err := cmd.StdinPipe(); err != nil { // nobody types, and nobody goes
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var out strings.Builder
 	cmd.Stdout = &out
 	impatient := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 	defer impatient.Stop()
 	if err := cmd.Run(); err != nil {
-		s.t.Fatalf("%s: %v\n%q", command, err, out.String()[max(0, out.Len()-3000):])
+		t.Fatalf("%s: %v\n%q", command, err, out.String()[max(0, out.Len()-3000):])
 	}
+	return out.String()
 }
 
 // A mutt is mutt or neomutt, with a header cache.

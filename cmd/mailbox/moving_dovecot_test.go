@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,8 +18,8 @@ import (
 )
 
 // fillDovecot puts messages into the account of alice, in two folders of her own
-// beside INBOX and Sent.
-func fillDovecot(t *testing.T, d *dovecottest.Server, n int) {
+// beside INBOX and Sent, and in more.
+func fillDovecot(t *testing.T, d *dovecottest.Server, n int, more ...string) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -30,7 +31,7 @@ func fillDovecot(t *testing.T, d *dovecottest.Server, n int) {
 	must(err)
 	defer c.Close()
 	must(c.Login("alice", dovecottest.Password).Wait())
-	boxes := []string{"INBOX", "Sent", "Projekte/Brücke über den Fluß", "R und D"}
+	boxes := append([]string{"INBOX", "Sent", "Projekte/Brücke über den Fluß", "R und D"}, more...)
 	for _, b := range boxes[1:] {
 		must(c.Create(b, nil).Wait())
 		must(c.Subscribe(b).Wait())
@@ -99,10 +100,19 @@ func TestMoveByMbox(t *testing.T) {
 }
 
 // TestImportIMAP: an import that is cut again and again ends equal, and does not
-// bring anything twice; what is done at the source meanwhile arrives.
+// bring anything twice; what is done at the source meanwhile arrives. With
+// MAILBOX_LONG set it is 5,000 messages in 40 folders.
 func TestImportIMAP(t *testing.T) {
+	messages, cuts, pause := 200, 5, 150
+	var more []string
+	if os.Getenv("MAILBOX_LONG") != "" {
+		messages, cuts, pause = 5000, 10, 1000
+		for i := range 36 {
+			more = append(more, fmt.Sprintf("Folder %d/below", i))
+		}
+	}
 	d := dovecottest.Start(t, "")
-	fillDovecot(t, d, 200)
+	fillDovecot(t, d, messages, more...)
 	s := newSite(t)
 	s.start()
 	source := "imap+plain://alice@" + d.IMAP
@@ -120,9 +130,9 @@ func TestImportIMAP(t *testing.T) {
 		}
 		return cmd, &out
 	}
-	for range 5 {
+	for range cuts {
 		cmd, _ := start()
-		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(pause)) * time.Millisecond)
 		cmd.Process.Kill() //nolint:errcheck // it may have ended
 		cmd.Wait()         //nolint:errcheck // it was killed
 	}
@@ -165,4 +175,38 @@ func TestImportIMAP(t *testing.T) {
 	if err := cmd.Wait(); err != nil || strings.Contains(out.String(), "differs") || !strings.Contains(out.String(), "later") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// TestSourceIsRenumbered: a Dovecot that has lost what it knows of its mail
+// gives all of it new UIDs. Nothing comes twice for that.
+func TestSourceIsRenumbered(t *testing.T) {
+	d := dovecottest.Start(t, "")
+	fillDovecot(t, d, 40)
+	s := newSite(t)
+	s.start()
+	pull := func() {
+		t.Helper()
+		s.run(dovecottest.Password, "import", "imap", "imap+plain://alice@"+d.IMAP, "--user", "alice@home.example", "--password-stdin")
+	}
+	validity := func() string {
+		return d.Doveadm(t, "", "mailbox", "status", "-u", "alice", "uidvalidity", "INBOX")
+	}
+	pull()
+	want, before := mailOf(t, s.imap, "alice@home.example", testPassword), validity()
+	time.Sleep(time.Second) // which UIDVALIDITY is counted in
+	err := filepath.WalkDir(filepath.Join(d.Home("alice"), "mail"), func(path string, e fs.DirEntry, err error) error {
+		lost := strings.HasPrefix(e.Name(), "dovecot.") || strings.HasPrefix(e.Name(), "dovecot-uid")
+		if err == nil && lost {
+			err = os.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := validity(); after == before {
+		t.Fatalf("it is still %s", after)
+	}
+	pull()
+	sameMail(t, mailOf(t, s.imap, "alice@home.example", testPassword), want)
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
 
 	"mailbox/admin"
 )
@@ -31,7 +33,7 @@ func newProgressSign(c *cobra.Command) *progressSign {
 	p := &progressSign{start: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
 	p.now.Store(&admin.Progress{})
 	out := c.ErrOrStderr()
-	if !isTerminal(out) {
+	if !canDraw(out) {
 		go p.lines(out)
 		return p
 	}
@@ -40,6 +42,16 @@ func newProgressSign(c *cobra.Command) *progressSign {
 	p.bar = p.bars.AddBar(0, mpb.BarWidth(24), mpb.BarRemoveOnComplete(),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + p.line() })))
 	return p
+}
+
+// canDraw reports whether w is a terminal that has a size: not every one has.
+func canDraw(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0 && height > 0
 }
 
 // update is told by the transfer.
