@@ -104,6 +104,8 @@ func (w *worker) work() {
 		{"replace", w.replace},
 		{"rename a mailbox", w.rename},
 		{"settle", w.settle},
+		{"deliver a report", w.report},
+		{"unlink the files of blobs that are gone", w.unlink},
 		{"create or delete a mailbox", w.createOrDelete},
 		{"create or remove an account", w.createOrRemove},
 	}
@@ -301,16 +303,44 @@ func (w *worker) rename() error {
 	return w.db.RenameMailbox(ctx, w.a, w.mailbox("Work").Name, fmt.Sprintf("Work%d", w.steps))
 }
 
-func (w *worker) settle() error {
+// queued chooses a recipient of the queue that the worker's first account wrote to.
+func (w *worker) queued() (QueueRow, bool) {
 	queue, err := w.db.Queue(ctx, QueueFilter{Account: w.a}, 1000)
-	if err != nil || len(queue) == 0 {
-		return err
+	if err != nil {
+		w.t.Error(err)
 	}
-	r := queue[w.random.IntN(len(queue))]
+	if len(queue) == 0 {
+		return QueueRow{}, false
+	}
+	return queue[w.random.IntN(len(queue))], true
+}
+
+func (w *worker) settle() error {
+	r, ok := w.queued()
+	if !ok {
+		return nil
+	}
 	return w.db.Settle(ctx, []Settlement{{
 		Recipient: r.QueuedRecipient.ID, Done: w.random.IntN(2) == 0, Due: r.Due.Add(time.Hour),
 		Attempt: &Attempt{At: time.Unix(1_790_000_000, 0), Host: "mx.example", Stage: "rcpt", Reply: "451 later"},
 	}})
+}
+
+// report takes a recipient out of the queue and tells the sender so.
+func (w *worker) report() error {
+	r, ok := w.queued()
+	if !ok {
+		return nil
+	}
+	d := delivery(w.letter(3_000), "INBOX", w.a)
+	d.Settle = []Settlement{{Recipient: r.QueuedRecipient.ID, Done: true}}
+	return w.db.Deliver(ctx, d)
+}
+
+// unlink lets the ten minutes pass that a file outlives its row.
+func (w *worker) unlink() error {
+	w.db.blobs.unlinkDue(time.Now().Add(2 * unlinkDelay))
+	return nil
 }
 
 func (w *worker) createOrDelete() error {
