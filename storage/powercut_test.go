@@ -46,8 +46,11 @@ func TestPowerCut(t *testing.T) {
 	h := readHistory(t, disk.Appended("marks"))
 	random := rand.New(rand.NewPCG(seed, 1<<32))
 	inFlight := 0
-	for range states {
+	for i := range states {
 		at := random.IntN(disk.Len() + 1)
+		if i%8 == 0 { // when the store has just been closed
+			at = disk.Len() - random.IntN(40)
+		}
 		dir := inMemory(t)
 		if err := disk.PowerCut(at, random, "data", dir); err != nil {
 			t.Fatal(err)
@@ -122,6 +125,9 @@ func (h *history) check(t *testing.T, dir string, at int) (inFlight int) {
 	for _, p := range problems(t, db) {
 		t.Errorf("verify: %s", p)
 	}
+	if found := damage(db.search); found != "ok" {
+		t.Errorf("the search index is taken for whole: %s", found)
+	}
 	for n, steps := range h {
 		last := -1
 		for last+1 < len(steps) && steps[last+1].answered <= at {
@@ -145,6 +151,16 @@ func (h *history) check(t *testing.T, dir string, at int) (inFlight int) {
 		goOn(t, db, n, steps[:last+1])
 	}
 	return inFlight
+}
+
+// damage is what SQLite says of the search index; "ok" is nothing.
+func damage(s *searchIndex) (found string) {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	if err := s.db.QueryRow(`PRAGMA integrity_check`).Scan(&found); err != nil {
+		return err.Error()
+	}
+	return found
 }
 
 func lines(s *snapshot) []string { return strings.Split(s.Rows, "\n") }
