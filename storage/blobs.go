@@ -37,21 +37,17 @@ type removedBlob struct {
 	at time.Time
 }
 
-// newBlobStore makes the directories that are missing.
+// newBlobStore makes the directories that are missing. Their names are durable
+// also where a process made them that was killed before it could see to that.
 func newBlobStore(dir string) (*blobStore, error) {
 	b := &blobStore{dir: filepath.Join(dir, "blobs")}
-	missing := false
 	for i := range blobDirs {
 		err := os.Mkdir(filepath.Join(b.dir, fmt.Sprintf("%02x", i)), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
-		missing = missing || err == nil
 	}
-	if missing {
-		return b, errors.Join(syncDir(b.dir), syncDir(dir))
-	}
-	return b, nil
+	return b, errors.Join(syncDir(b.dir), syncDir(dir))
 }
 
 // start makes next count on from a number.

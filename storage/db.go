@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -60,7 +61,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		o.Log = slog.Default()
 	}
 	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, "blobs"), filepath.Join(o.Dir, "spool")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeDir(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -224,6 +225,26 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("%s is in use by another process (is the server running?): %w", dir, err)
 	}
 	return f, nil
+}
+
+// makeDir makes a directory that is missing, and those above it, and their
+// names durable: with the data directory all would be lost.
+func makeDir(dir string) error {
+	parent := filepath.Dir(dir)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(parent)
 }
 
 // emptyDir removes the files of a directory.

@@ -19,7 +19,7 @@ import (
 
 // searchVersion changes with the schema below and with what is a word; an
 // index of another version is built anew.
-const searchVersion = "3"
+const searchVersion = "4"
 
 // searchSchema is the schema of search.db. A term is a word of a kind of text,
 // or a trigram of what has no words (see class): one row of email has them all.
@@ -28,7 +28,6 @@ const searchVersion = "3"
 // that a substring is in. hashsize, in octets, is what a batch needs: less
 // writes the batch in pieces, which are then merged.
 const searchSchema = `
-CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE indexed (account INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
 CREATE VIRTUAL TABLE word_trigram USING fts5(word, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1');
@@ -92,69 +91,84 @@ func newSearchIndex(dir string, log *slog.Logger, source searchSource) (*searchI
 	return s, nil
 }
 
-// open opens an index that was closed well, and marks it as open.
+// open opens an index that was closed well. The file that says so is gone for
+// good before anything is written, because nothing of that is fsynced.
 func (s *searchIndex) open(ctx context.Context) error {
-	if _, err := os.Stat(s.file); err != nil {
+	version, err := os.ReadFile(s.closed())
+	if err == nil {
+		err = errors.Join(os.Remove(s.closed()), syncDir(filepath.Dir(s.file)))
+	}
+	if err == nil && string(version) != searchVersion {
+		err = errors.New("it is of another version")
+	}
+	if err == nil {
+		_, err = os.Stat(s.file)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.connect(); err != nil {
 		return err
 	}
-	var version string
-	err := s.db.QueryRowContext(ctx, `SELECT value FROM state WHERE key = 'closed'`).Scan(&version)
-	if err == nil && version != searchVersion {
-		err = errors.New("it was not closed, or is of another version")
-	}
-	if err == nil {
-		err = s.setState(ctx, "")
-	}
-	if err != nil {
+	var accounts int
+	if err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM indexed`).Scan(&accounts); err != nil {
 		s.db.Close()
+		return err
 	}
-	return err
+	return nil
 }
+
+// closed is the file that is there while the index is closed and whole: it
+// holds the version.
+func (s *searchIndex) closed() string { return s.file + ".closed" }
 
 func (s *searchIndex) connect() (err error) {
 	s.db, err = sql.Open("sqlite", dsn(s.file, "rwc", "journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(10000)", "cache_size(-8192)"))
 	return err
 }
 
-// setState says whether the index was closed, by the version that did.
-func (s *searchIndex) setState(ctx context.Context, closed string) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO state VALUES ('closed', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, closed)
-	return err
-}
-
 // recreate begins with an empty index.
 func (s *searchIndex) recreate(ctx context.Context) error {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(s.file + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, file := range []string{s.closed(), s.file, s.file + "-wal", s.file + "-shm"} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	if err := syncDir(filepath.Dir(s.file)); err != nil {
+		return err
 	}
 	if err := s.connect(); err != nil {
 		return err
 	}
 	_, err := s.db.ExecContext(ctx, searchSchema)
-	if err == nil {
-		err = s.setState(ctx, "")
-	}
 	if err != nil {
 		s.db.Close()
 	}
 	return err
 }
 
-// Close stops filling, and writes what is not written.
+// Close stops filling, and writes what is not written. The index is on the disk
+// and its WAL is gone before a file says that it is whole.
 func (s *searchIndex) Close() error {
 	s.cancel()
 	s.done.Wait()
-	ctx := context.Background()
-	err := s.dropGone(ctx)
+	err := errors.Join(s.dropGone(context.Background()), s.db.Close())
 	if err == nil {
-		err = s.setState(ctx, searchVersion)
+		err = s.sync()
 	}
-	return errors.Join(err, s.db.Close())
+	if err == nil {
+		err = os.WriteFile(s.closed(), []byte(searchVersion), 0o600)
+	}
+	return err
+}
+
+func (s *searchIndex) sync() error {
+	f, err := os.Open(s.file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return errors.Join(f.Sync(), syncDir(filepath.Dir(s.file)))
 }
 
 // notify says that an account has new emails.
