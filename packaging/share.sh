@@ -45,7 +45,7 @@ TEXT
 	cat "$(go env GOROOT)/LICENSE"
 	go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/mailbox | LC_ALL=C sort -u |
 		while read -r path version dir; do
-			files=$(find "$dir" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) | LC_ALL=C sort)
+			files=$(find "$dir" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'unlicen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) | LC_ALL=C sort)
 			if [ -z "$files" ]; then
 				echo "$path has no licence" >&2
 				exit 1
