@@ -47,14 +47,14 @@ const (
 	maxText    = 200
 )
 
-// Check returns the lists that have an address. Lists that do not answer, or do
-// not work, have none.
-func (b *Blocklists) Check(ctx context.Context, zones []string, addr netip.Addr) []Listing {
+// Begin asks the lists about an address. answer waits for them, until ctx ends
+// at the latest, and returns those that have it. Lists that do not answer, or
+// do not work, have none.
+func (b *Blocklists) Begin(ctx context.Context, zones []string, addr netip.Addr) (answer func() []Listing) {
 	if len(zones) == 0 || private(addr) {
-		return nil
+		return func() []Listing { return nil }
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
 	found := make([]*Listing, len(zones))
 	var asking sync.WaitGroup
 	for i, zone := range zones {
@@ -69,14 +69,17 @@ func (b *Blocklists) Check(ctx context.Context, zones []string, addr netip.Addr)
 			}
 		})
 	}
-	asking.Wait()
-	var all []Listing
-	for _, l := range found {
-		if l != nil {
-			all = append(all, *l)
+	return func() []Listing {
+		asking.Wait()
+		cancel()
+		var all []Listing
+		for _, l := range found {
+			if l != nil {
+				all = append(all, *l)
+			}
 		}
+		return all
 	}
-	return all
 }
 
 // works tests a list, or remembers the last test.

@@ -17,7 +17,7 @@ import (
 // methods of a nil inquiry do nothing.
 type inquiry struct {
 	who     *mailauth.Inquiry
-	listed  chan []Listing // one answer
+	listed  func() []Listing // waits
 	results *mailauth.Results
 	reasons []string
 	blocked []Listing
@@ -32,10 +32,10 @@ func (t *session) inquire(ctx context.Context, m smtpd.Mail) *inquiry {
 		return nil
 	}
 	addr := t.conn.Addr()
-	q := &inquiry{listed: make(chan []Listing, 1)}
-	q.who = c.who.Begin(ctx, mailauth.Peer{Addr: addr, Helo: m.Helo, MailFrom: m.From})
-	go func() { q.listed <- t.s.lists.Check(ctx, c.blocklists, addr) }() // it has a time limit and recovers
-	return q
+	return &inquiry{
+		who:    c.who.Begin(ctx, mailauth.Peer{Addr: addr, Helo: m.Helo, MailFrom: m.From}),
+		listed: t.s.lists.Begin(ctx, c.blocklists, addr),
+	}
 }
 
 // end gives up.
@@ -56,9 +56,8 @@ func (t *session) settleWho(ctx context.Context, m *Message, q *inquiry, h *mess
 	if q.results, err = q.who.Check(h.Fields, io.MultiReader(bytes.NewReader(h.Begun), body)); err != nil {
 		return nil, err
 	}
-	select {
-	case q.blocked = <-q.listed:
-	case <-ctx.Done():
+	q.blocked = q.listed()
+	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	j, err := t.judge(ctx, m, evidence{h.Fields, long, q.results, q.blocked})

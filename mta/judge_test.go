@@ -274,7 +274,7 @@ b.a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.example. A 12
 	}
 	b := &Blocklists{DNS: resolver, Log: slog.New(slog.DiscardHandler)}
 	for address, want := range map[string]int{"2001:db8::ab": 1, "::ffff:10.0.0.7": 0, "10.0.0.7": 0, "127.0.0.2": 0, "192.0.2.1": 0} {
-		if got := b.Check(context.Background(), []string{"bl.example"}, netip.MustParseAddr(address)); len(got) != want {
+		if got := b.Begin(context.Background(), []string{"bl.example"}, netip.MustParseAddr(address))(); len(got) != want {
 			t.Errorf("%s: %v", address, got)
 		}
 	}
@@ -326,8 +326,8 @@ func TestBlocklistAndHangup(t *testing.T) {
 	spammer := netip.MustParseAddr("203.0.113.5")
 	ctx, hangUp := context.WithCancel(t.Context())
 	hangUp()
-	lists.Check(ctx, []string{"bl.test"}, spammer)
-	if got := lists.Check(t.Context(), []string{"bl.test"}, spammer); len(got) != 1 {
+	lists.Begin(ctx, []string{"bl.test"}, spammer)()
+	if got := lists.Begin(t.Context(), []string{"bl.test"}, spammer)(); len(got) != 1 {
 		t.Errorf("after a hang-up: %v", got)
 	}
 }

@@ -112,11 +112,9 @@ func (q *Queue) Run() error {
 	if err != nil {
 		return err
 	}
-	q.mu.Lock()
 	for i := range entries {
-		q.note(&entries[i])
+		q.guarded(func() { q.note(&entries[i]) })
 	}
-	q.mu.Unlock()
 	for {
 		timer := time.NewTimer(q.step())
 		select {
@@ -149,17 +147,28 @@ func (q *Queue) Shutdown(ctx context.Context) error {
 // longest is how long the queue sleeps where nothing is to be done.
 const longest = time.Hour
 
-// step does what can be done now, and returns how long there is nothing else.
-// A panic costs this step.
-func (q *Queue) step() (wait time.Duration) {
+// guarded runs do under the lock. A panic ends do, and nothing else.
+func (q *Queue) guarded(do func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.panicked(0, p)
-			wait = time.Second
 		}
 	}()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	do()
+}
+
+// step does what can be done now, and returns how long there is nothing else:
+// a second, where it panicked.
+func (q *Queue) step() time.Duration {
+	wait := time.Second
+	q.guarded(func() { wait = q.advance() })
+	return wait
+}
+
+// advance is step under the lock.
+func (q *Queue) advance() time.Duration {
 	q.absorb()
 	now := time.Now()
 	for len(q.waiting) > 0 && !q.waiting[0].Due.After(now) {

@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -138,5 +139,31 @@ func TestQueueTurnOfTheProven(t *testing.T) {
 			t.Errorf("%d of 21 messages were taken over %d connections at a time", len(f.host.took), f.host.most["good.example"])
 		}
 		f.queue.cut() // the rest does not matter
+	})
+}
+
+// TestQueueStartPanics: a recipient whose entry cannot be taken in at the start
+// costs the others nothing.
+func TestQueueStartPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &queueFixture{t: t, host: newFakeHost()}
+		f.db, f.alice = newStore(t)
+		defer f.db.Close()
+		f.send(fromAlice, "bob@odd.example")
+		f.send(fromAlice, "carol@far.example")
+		f.queue = &Queue{Hostname: "mx.home.example", Store: f.db, Carrier: f.host, Deliver: intoStore{f.db}, Log: slog.New(slog.DiscardHandler)}
+		f.queue.Configure(DefaultConfig(), "home.example")
+		entries, err := f.db.QueueEntries(t.Context())
+		if err != nil || len(entries) != 2 {
+			t.Fatalf("%d entries, %v", len(entries), err)
+		}
+		f.db.QueueChanges()                                               // they are among the entries
+		f.queue.items[entries[0].Recipient] = &item{state: ready, at: -1} // at no destination
+		go f.queue.Run()                                                  //nolint:errcheck // the test ends it
+		f.pass(time.Minute)
+		if f.host.took["carol@far.example"] != 1 || f.queue.Stats().Panics != 1 {
+			t.Errorf("taken: %v; %d panics were counted", f.host.took, f.queue.Stats().Panics)
+		}
+		f.queue.Shutdown(context.Background()) //nolint:errcheck // it has no error
 	})
 }

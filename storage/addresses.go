@@ -205,11 +205,13 @@ func (r *resolver) follow(address, tag string, depth int) error {
 	return err
 }
 
+const selectAddress = `SELECT d.account, c.tag_folders, t.target FROM address d
+	LEFT JOIN account c ON c.id = d.account LEFT JOIN alias_target t ON t.address = d.address
+	WHERE d.address = ? ORDER BY t.target`
+
 // lookup adds what one row of the address table leads to.
 func (r *resolver) lookup(address, tag string, depth int) (found bool, err error) {
-	rows, err := r.db.readDB.QueryContext(r.ctx, `SELECT d.account, c.tag_folders, t.target FROM address d
-		LEFT JOIN account c ON c.id = d.account LEFT JOIN alias_target t ON t.address = d.address
-		WHERE d.address = ? ORDER BY t.target`, address)
+	rows, err := r.db.reads.address.QueryContext(r.ctx, address)
 	type hit struct {
 		account *AccountID
 		folders *bool

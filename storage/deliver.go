@@ -337,9 +337,11 @@ func (c *content) email(t *tx, a *touched) (EmailID, error) {
 	return id, err
 }
 
+const selectOverQuota = `SELECT quota > 0 AND used + ? > quota FROM account WHERE id = ? AND removed = 0`
+
 // OverQuota tells whether size more bytes would be over an account's quota.
 func (db *DB) OverQuota(ctx context.Context, account AccountID, size int64) (bool, error) {
 	var over bool
-	err := db.readDB.QueryRowContext(ctx, `SELECT quota > 0 AND used + ? > quota FROM account WHERE id = ? AND removed = 0`, size, account).Scan(&over)
+	err := db.reads.overQuota.QueryRowContext(ctx, size, account).Scan(&over)
 	return over, classify(err)
 }

@@ -67,16 +67,26 @@ func scanMessage(scan func(...any) error) (Message, error) {
 	return m, err
 }
 
-// reads are queries that are asked for every message that is sent or read:
-// to prepare them takes longer than to run them.
-type reads struct{ queued, blob *sql.Stmt }
+// reads are queries that are asked for every message that comes, is sent or is
+// read: to prepare them takes longer than to run them.
+type reads struct{ queued, blob, address, overQuota, acquaintance *sql.Stmt }
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
-	if r.queued, err = db.PrepareContext(ctx, selectQueued); err != nil {
-		return err
+	for _, q := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		{&r.queued, selectQueued},
+		{&r.blob, `SELECT size, data FROM blob WHERE id = ?`},
+		{&r.address, selectAddress},
+		{&r.overQuota, selectOverQuota},
+		{&r.acquaintance, selectAcquaintance},
+	} {
+		if *q.stmt, err = db.PrepareContext(ctx, q.query); err != nil {
+			return err
+		}
 	}
-	r.blob, err = db.PrepareContext(ctx, `SELECT size, data FROM blob WHERE id = ?`)
-	return err
+	return nil
 }
 
 // DeletedSize is how many bytes of a mailbox have the \Deleted flag (RFC 9208

@@ -165,10 +165,12 @@ type Acquaintance struct {
 	First    time.Time // of the first of them
 }
 
+const selectAcquaintance = `SELECT messages, first FROM acquaintance WHERE account = ? AND who = ?`
+
 // Acquainted tells how well an account knows someone; not at all is no error.
 func (db *DB) Acquainted(ctx context.Context, account AccountID, who string) (a Acquaintance, err error) {
 	var first int64
-	err = db.readDB.QueryRowContext(ctx, `SELECT messages, first FROM acquaintance WHERE account = ? AND who = ?`, account, who).Scan(&a.Messages, &first)
+	err = db.reads.acquaintance.QueryRowContext(ctx, account, who).Scan(&a.Messages, &first)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, nil
 	}
