@@ -228,7 +228,9 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 // makeDir makes a directory that is missing, and those above it, and their
-// names durable: with the data directory all would be lost.
+// names durable: with the data directory all would be lost. That of one that is
+// there too, because who made it may have been killed before it could see to
+// that; only a directory above that we may not read is taken for durable.
 func makeDir(dir string) error {
 	parent := filepath.Dir(dir)
 	err := os.Mkdir(dir, 0o700)
@@ -238,13 +240,14 @@ func makeDir(dir string) error {
 		}
 		err = os.Mkdir(dir, 0o700)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	there := err != nil
+	if err = syncDir(parent); there && errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 // emptyDir removes the files of a directory.
