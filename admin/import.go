@@ -72,7 +72,7 @@ func (i *Import) mailbox(ctx context.Context, from archive.Reader, m archive.Mai
 	}
 	err = in.all(ctx, from)
 	for _, also := range i.labelled.all() {
-		err = errors.Join(err, also.end(ctx, err))
+		err = also.end(ctx, err)
 	}
 	return err
 }
@@ -134,7 +134,8 @@ func (in *mailboxImport) all(ctx context.Context, from archive.Reader) error {
 	return in.end(ctx, err)
 }
 
-// end sends what is left, unless there was an error, and waits for it.
+// end sends what is left, unless there was an error, and waits for it. It returns
+// that error, too.
 func (in *mailboxImport) end(ctx context.Context, err error) error {
 	if err == nil {
 		err = in.flush(ctx)

@@ -161,9 +161,10 @@ func (s *sentBatch) deliver(ctx context.Context, c *Client, to mailboxRef, list 
 	}
 	p := list[0]
 	if flags, keywords, _ := storage.ParseFlags(p.head.Flags); len(keywords) > 0 {
-		p.head.Flags = flags.Names()
+		bare, head := *p, *p.head // another batch may have the message too, and is on its way
+		bare.head, head.Flags = &head, flags.Names()
 		s.bare = append(s.bare, p)
-		return s.deliver(ctx, c, to, list)
+		return s.deliver(ctx, c, to, []*pending{&bare})
 	}
 	s.refused = append(s.refused, refusedMessage{p, err})
 	return nil

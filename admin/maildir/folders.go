@@ -130,7 +130,7 @@ func (f *folders) subscribed() (map[string]bool, error) {
 		separator = '.'
 	}
 	for _, file := range []string{subscriptionsFile, "courierimapsubscribed"} {
-		r, err := openRegular(f.root, file)
+		r, err := archive.OpenRegular(f.root, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

@@ -40,7 +40,7 @@ func readKeywords(r io.Reader) (*keywords, error) {
 
 // openKeywords reads those of a folder, if it has any.
 func openKeywords(root *os.Root, folder string) (*keywords, error) {
-	f, err := openRegular(root, path.Join(folder, keywordsFile))
+	f, err := archive.OpenRegular(root, path.Join(folder, keywordsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &keywords{}, nil
 	} else if err != nil {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -114,7 +113,7 @@ func (r *Reader) open(folder string) (*openFolder, error) {
 
 // uids gives the messages the UIDs that Dovecot knows them by.
 func (o *openFolder) uids() error {
-	f, err := openRegular(o.root, path.Join(o.path, uidlistFile))
+	f, err := archive.OpenRegular(o.root, path.Join(o.path, uidlistFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -154,7 +153,7 @@ func (o *openFolder) messages(ctx context.Context, yield func(*archive.Message) 
 func (o *openFolder) message(e entry, yield func(*archive.Message) error) error {
 	name := o.listing.name(e)
 	m := &archive.Message{Place: path.Join(o.path, o.listing.path(e))}
-	f, err := openRegular(o.root, m.Place)
+	f, err := archive.OpenRegular(o.root, m.Place)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, name, err = o.renamed(o.listing.unique(e))
 	}
@@ -193,7 +192,7 @@ func (o *openFolder) renamed(unique string) (*os.File, string, error) {
 			o.again, fresh = again, true
 		}
 		if e := o.again.find(unique); e != nil {
-			f, err := openRegular(o.root, path.Join(o.path, o.again.path(*e)))
+			f, err := archive.OpenRegular(o.root, path.Join(o.path, o.again.path(*e)))
 			if !errors.Is(err, fs.ErrNotExist) {
 				return f, o.again.name(*e), err
 			}
@@ -230,20 +229,4 @@ func (o *openFolder) zstandard() (io.Reader, error) {
 		err = o.zstd.Reset(o.buffer)
 	}
 	return o.zstd, err
-}
-
-// openRegular opens a file that must be a plain one: a pipe would block.
-func openRegular(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", name)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

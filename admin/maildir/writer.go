@@ -54,17 +54,8 @@ func Create(dir string) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{root: root, buffer: bufio.NewWriterSize(nil, 64<<10), dirs: map[string]bool{}, begun: map[string]bool{}}
-	w.spool.Temporary = w.temporary
+	w.spool.Temporary = func() (*os.File, error) { return archive.Nameless(dir) }
 	return w, nil
-}
-
-// temporary makes a file that has no name.
-func (w *Writer) temporary() (*os.File, error) {
-	f, err := os.CreateTemp(w.root.Name(), ".mailbox-*")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // Mailbox begins a folder. It says so where its directory cannot have its name.

@@ -89,7 +89,7 @@ func (r *Reader) Mailboxes(context.Context) ([]archive.Mailbox, error) {
 // readSubscriptions returns the paths of the files that are subscribed to, or
 // nil if nothing says which are.
 func readSubscriptions(root *os.Root) (map[string]bool, error) {
-	f, err := openRegular(root, subscriptionsFile)
+	f, err := archive.OpenRegular(root, subscriptionsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -120,7 +120,7 @@ func (r *Reader) Messages(ctx context.Context, mailbox string, yield func(*archi
 		if b.err != nil {
 			return fmt.Errorf("%s: %w", b.path, b.err)
 		}
-		f, err := openRegular(r.root, b.path)
+		f, err := archive.OpenRegular(r.root, b.path)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"mailbox/admin/archive"
 	"mailbox/imapd/wire"
@@ -74,7 +73,7 @@ func (t *tree) walk(dir string, levels []string) error {
 				return err
 			}
 		case e.Type().IsRegular():
-			if f, err := openRegular(t.root, full); err != nil || isMbox(f, name, beside) {
+			if f, err := archive.OpenRegular(t.root, full); err != nil || isMbox(f, name, beside) {
 				t.add(full, levels, name, err)
 			}
 		}
@@ -84,7 +83,7 @@ func (t *tree) walk(dir string, levels []string) error {
 
 // link lists an mbox outside of the root, so that it is told that it is not read.
 func (t *tree) link(full string, levels []string) {
-	f, err := openRegular(t.root, full)
+	f, err := archive.OpenRegular(t.root, full)
 	if err == nil {
 		if isMbox(f, full, nil) {
 			t.add(full, levels, path.Base(full), nil)
@@ -135,20 +134,4 @@ func isMbox(f *os.File, name string, beside map[string]bool) bool {
 	start = bytes.TrimLeft(start, "\r\n")
 	_, ok := parseFromLine(start[:lineLength(start)])
 	return ok
-}
-
-// openRegular opens a file that must be a plain one: a pipe would block.
-func openRegular(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", name)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

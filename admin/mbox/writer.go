@@ -60,17 +60,8 @@ func Create(dir string) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{root: root, used: map[string]bool{}, begun: map[string]bool{}, dirs: map[string]bool{}, lines: bufio.NewReaderSize(nil, 64<<10), buffer: bufio.NewWriterSize(nil, 256<<10)}
-	w.spool.Temporary = w.spoolFile
+	w.spool.Temporary = func() (*os.File, error) { return archive.Nameless(dir) }
 	return w, nil
-}
-
-// spoolFile makes a file that has no name.
-func (w *Writer) spoolFile() (*os.File, error) {
-	f, err := os.CreateTemp(w.root.Name(), ".mailbox-*")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // Mailbox ends the file that is being written, and begins one.
@@ -124,7 +115,7 @@ func (w *Writer) begin(name string) error {
 
 // mayReplace looks whether a file is there, and who wrote it.
 func (w *Writer) mayReplace(name string) error {
-	f, err := openRegular(w.root, name)
+	f, err := archive.OpenRegular(w.root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
