@@ -98,6 +98,7 @@ func (a *API) Handler() http.Handler {
 	handle(mux, a, "cert/list", a.certList)
 	handle(mux, a, "cert/renew", a.certRenew)
 	handle(mux, a, "log-level", a.logLevel)
+	handle(mux, a, "profile", a.profile)
 	handle(mux, a, "verify", a.verify)
 	if a.Metrics != nil {
 		mux.Handle("GET /metrics", a.Metrics)

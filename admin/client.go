@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"mailbox/admin/pull"
 	"mailbox/storage"
 )
 
@@ -105,7 +106,7 @@ func (c *Client) post(ctx context.Context, command string, body io.Reader, out a
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%s: answer of the server: %w", command, err)
+		return fmt.Errorf("%s: answer of the server: %w", command, &outage{err})
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s: answer of the server: %w", command, err)
@@ -127,10 +128,12 @@ func (c *Client) each(ctx context.Context, command string, in any, yield func(re
 	defer res.Body.Close()
 	for r := newStreamReader(res.Body); ; {
 		rec, octets, err := r.next()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err == nil {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return &outage{err}
+		case err == nil:
 			err = yield(rec, octets)
 		}
 		if err != nil {
@@ -153,9 +156,11 @@ func (c *Client) contents(ctx context.Context, of mailboxRef, yield func(content
 	})
 }
 
-// send sends a stream, which write writes, and decodes the answer into out.
+// send sends a stream, which write writes, and decodes the answer into out. An
+// error of write's own is what it returns.
 func (c *Client) send(ctx context.Context, command string, out any, write func(*streamWriter) error) error {
 	body, w := io.Pipe()
+	written := make(chan error, 1)
 	go func() {
 		s := newStreamWriter(w)
 		err := write(s)
@@ -163,9 +168,14 @@ func (c *Client) send(ctx context.Context, command string, out any, write func(*
 			err = s.end(nil)
 		}
 		w.CloseWithError(err) //nolint:errcheck // never fails
+		written <- err
 	}()
-	defer body.CloseWithError(errors.New("the request has ended")) //nolint:errcheck // never fails
-	return c.post(ctx, command, body, out)
+	err := c.post(ctx, command, body, out)
+	body.Close() //nolint:errcheck // never fails
+	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		return failed
+	}
+	return err
 }
 
 // maxAnswer bounds an answer, in bytes: that of a verify may be long.
@@ -179,10 +189,10 @@ func (c *Client) do(ctx context.Context, command string, body io.Reader) (*http.
 	}
 	res, err := c.http.Do(r)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return nil, errors.New("the server refused the connection; be root or a member of its group")
+		return nil, &outage{errors.New("the server ended the connection; be root or a member of its group")}
 	}
 	if err != nil {
-		return nil, err
+		return nil, &outage{err}
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
@@ -194,6 +204,16 @@ func (c *Client) do(ctx context.Context, command string, body io.Reader) (*http.
 	}
 	return nil, &refusal{res.StatusCode, f.Error}
 }
+
+// An outage is that a request had no whole answer: nobody was there, or the
+// server ended meanwhile.
+type outage struct{ error }
+
+// Unwrap implements errors.Unwrap.
+func (o *outage) Unwrap() error { return o.error }
+
+// Is implements errors.Is.
+func (o *outage) Is(target error) bool { return target == pull.ErrAway }
 
 // A refusal is an error that the API answered with. It is what the store said.
 type refusal struct {

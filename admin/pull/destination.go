@@ -3,14 +3,20 @@ package pull
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"mailbox/admin/archive"
 )
 
+// ErrAway is the error of a Destination that cannot be reached for a while, as
+// when its server is started anew. What was asked for is then asked for again.
+var ErrAway = errors.New("the destination cannot be reached")
+
 // A Destination is the account that mail is pulled into. When a method has
-// returned without an error, what it did is durable. Methods are called by
-// several goroutines at once, but never for the same origin.
+// returned without an error, what it did is durable; when it returned ErrAway,
+// it may be. Methods are called by several goroutines at once, but never for
+// the same origin.
 type Destination interface {
 	// Create makes a mailbox where it is missing, and subscribes to it where m
 	// says so. It takes nothing away from one that is there.

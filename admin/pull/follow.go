@@ -62,14 +62,13 @@ func (r *run) poll(ctx context.Context, all bool) error {
 	return r.passOver(ctx, changed)
 }
 
-// endure takes an error of the source for a while: who follows for days waits
-// until the source is back.
+// endure takes an error of a connection for a while: who follows for days waits
+// until the source, or the destination, is back.
 func (r *run) endure(err error) error {
-	var cut *cutError
-	if err == nil || !errors.As(err, &cut) && !temporary(err) {
+	if err == nil || !passing(err) {
 		return err
 	}
-	r.Log.Warn("the source cannot be reached; it is tried again", "every", r.Poll, "err", err)
+	r.Log.Warn("a connection is lost; it is tried again", "every", r.Poll, "err", err)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -107,6 +108,34 @@ func TestOutage(t *testing.T) {
 		o.mu.Lock()
 		o.boxes[0].messages = oddLetters(4)
 		o.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		if got := len(a.texts("INBOX")); got != 4 {
+			t.Errorf("%d messages are here", got)
+		}
+		stop()
+	})
+}
+
+// TestAway: who follows waits for hours until the destination is back; what came
+// meanwhile is pulled then.
+func TestAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, a := inboxOf(oddLetters(2)), newAccount()
+		stop := following(t, o.puller(t, a))
+		breaks := func(err error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.broken = err
+		}
+		breaks(fmt.Errorf("add: %w", ErrAway))
+		o.mu.Lock()
+		o.boxes[0].messages = oddLetters(4)
+		o.mu.Unlock()
+		time.Sleep(5 * time.Hour)
+		if got := len(a.texts("INBOX")); got != 2 {
+			t.Fatalf("%d messages are here", got)
+		}
+		breaks(nil)
 		time.Sleep(5 * time.Minute)
 		if got := len(a.texts("INBOX")); got != 4 {
 			t.Errorf("%d messages are here", got)

@@ -51,6 +51,13 @@ func temporary(err error) bool {
 	return slices.Contains([]string{"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"}, status.code) || throttled(err)
 }
 
+// passing tells whether an error is of a connection, to the source or to the
+// destination, that may be had again.
+func passing(err error) bool {
+	var cut *cutError
+	return errors.As(err, &cut) || temporary(err) || errors.Is(err, ErrAway)
+}
+
 // A worker has a connection, and makes another when it breaks.
 type worker struct {
 	run      *run
@@ -107,15 +114,14 @@ func (w *worker) wait(ctx context.Context, err error) error {
 		w.since = w.since.Add(w.throttle) // it is not for want of progress
 		return sleep(ctx, w.throttle)
 	}
-	var cut *cutError
-	if !errors.As(err, &cut) && !temporary(err) {
+	if !passing(err) {
 		return err
 	}
 	if !w.worked || time.Since(w.since) > w.run.Patience {
 		return err
 	}
 	w.pause = min(max(2*w.pause, firstPause), lastPause)
-	w.run.Log.Info("the connection to the source broke", "wait", w.pause, "err", err)
+	w.run.Log.Info("a connection broke", "wait", w.pause, "err", err)
 	return sleep(ctx, w.pause)
 }
 

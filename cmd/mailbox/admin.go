@@ -22,7 +22,7 @@ import (
 func newAdminCommand(o *options) *cobra.Command {
 	c := newGroup("admin", "Manage users, aliases, sessions, the queue, certificates, and whom to trust",
 		newUserCommand(o), newAliasCommand(o), newMailboxCommand(o), newSessionCommand(o), newQueueCommand(o),
-		newPolicyCommand(o), newExplainCommand(o), newDKIMCommand(o), newCertCommand(o), newLogLevelCommand(o))
+		newPolicyCommand(o), newExplainCommand(o), newDKIMCommand(o), newCertCommand(o), newLogLevelCommand(o), newProfileCommand(o))
 	c.Long = `Manage users, aliases, sessions, the queue, certificates, whom to trust,
 and the keys that sign mail.
 

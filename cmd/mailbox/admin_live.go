@@ -62,3 +62,22 @@ func newLogLevelCommand(o *options) *cobra.Command {
 	c.Long = "Show or change how much the running server logs: debug, info, warn or error.\nThe configuration's level holds again after a reload or restart."
 	return c
 }
+
+func newProfileCommand(o *options) *cobra.Command {
+	in := admin.ProfileRef{}
+	c := newCommand("profile KIND", "Show where the running server's CPU and memory go", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+		in.Kind = args[0]
+		var out admin.Profile
+		if err := o.ask(c, "profile", in, &out); err != nil {
+			return err
+		}
+		_, err := c.OutOrStdout().Write(out.Profile)
+		return err
+	})
+	c.Long = `Write a profile of the running server to standard output, for go tool pprof: cpu,
+heap, allocs or goroutine. It says which functions take how much, and holds
+nothing of anyone's mail.`
+	c.Example = "  mailbox admin profile cpu --seconds 30 >cpu.prof"
+	c.Flags().IntVar(&in.Seconds, "seconds", 10, "`time` that the CPU is watched, 1 to 600")
+	return c
+}

@@ -112,6 +112,10 @@ func TestAdmin(t *testing.T) {
 			has("debug", "admin", "log-level", "debug")
 			has("debug", "admin", "log-level")
 			fails("is not debug, info, warn or error", "admin", "log-level", "loud")
+			has("\x1f\x8b", "admin", "profile", "heap") // gzip, as pprof has it
+			has("\x1f\x8b", "admin", "profile", "cpu", "--seconds", "1")
+			fails("1 to 600 seconds", "admin", "profile", "cpu", "--seconds", "0")
+			fails("there are cpu, heap", "admin", "profile", "luck")
 		})
 	}
 }
