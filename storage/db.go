@@ -52,7 +52,7 @@ type DB struct {
 	cancel     context.CancelFunc
 }
 
-const readers = 8 // connections that read; more would wait for the two cores anyway
+const readers = 4 // connections that read; more would wait for the two cores anyway
 
 // Open opens the store in a directory, making what is missing, and brings its
 // schema up to date. It fails when another process has it open.
@@ -84,7 +84,7 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	file := filepath.Join(o.Dir, "mailbox.db")
 	var err error
 	db.writeDB, err = sql.Open("sqlite", dsn(file, "rwc",
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "cache_size(-16384)"))
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "cache_size(-8192)"))
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if err := migrate(ctx, conn, file); err != nil {
 		return err
 	}
-	if db.readDB, err = sql.Open("sqlite", dsn(file, "ro", "query_only(ON)", "busy_timeout(10000)", "cache_size(-4096)")); err != nil {
+	if db.readDB, err = sql.Open("sqlite", dsn(file, "ro", "query_only(ON)", "busy_timeout(10000)", "cache_size(-2048)")); err != nil {
 		return err
 	}
 	db.readDB.SetMaxOpenConns(readers)

@@ -43,7 +43,11 @@ func (e *edit) apply(c Change) {
 func (e *edit) add(m entryChange, modseq ModSeq) {
 	last := len(e.x.chunks) - 1
 	if last < 0 || len(e.x.chunks[last].entries) >= chunkLen {
-		e.x.chunks = append(e.x.chunks, chunk{start: e.x.n, entries: make([]Entry, 0, 16)})
+		room := chunkLen
+		if last < 0 {
+			room = 16 // most mailboxes are small
+		}
+		e.x.chunks = append(e.x.chunks, chunk{start: e.x.n, entries: make([]Entry, 0, room)})
 		last++
 		e.own[last] = true
 	}

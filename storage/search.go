@@ -19,25 +19,27 @@ import (
 
 // searchVersion changes with the schema below and with what is a word; an
 // index of another version is built anew.
-const searchVersion = "4"
+const searchVersion = "5"
 
 // searchSchema is the schema of search.db. A term is a word of a kind of text,
 // or a trigram of what has no words (see class): one row of email has them all.
 // The tokenizer takes terms as they are given: text is parted and folded here,
 // so that the index and a search cannot disagree. word_trigram finds the words
 // that a substring is in. hashsize, in octets, is what a batch needs: less
-// writes the batch in pieces, which are then merged.
+// writes the batch in pieces. automerge is how many pieces of a size there are
+// before they are merged: more costs who searches, and less who writes.
 const searchSchema = `
 CREATE TABLE indexed (account INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
 CREATE VIRTUAL TABLE word_trigram USING fts5(word, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1');
 CREATE VIRTUAL TABLE email USING fts5(terms, content='', contentless_delete=1, detail=none, tokenize='ascii');
-INSERT INTO email (email, rank) VALUES ('hashsize', 33554432);
+INSERT INTO email (email, rank) VALUES ('hashsize', 16777216);
+INSERT INTO email (email, rank) VALUES ('automerge', 8);
 `
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 1000    // emails of one transaction; fewer where their text is over maxText
+	searchBatch = 500    // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
@@ -123,7 +125,7 @@ func (s *searchIndex) open(ctx context.Context) error {
 func (s *searchIndex) closed() string { return s.file + ".closed" }
 
 func (s *searchIndex) connect() (err error) {
-	s.db, err = sql.Open("sqlite", dsn(s.file, "rwc", "journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(10000)", "cache_size(-8192)"))
+	s.db, err = sql.Open("sqlite", dsn(s.file, "rwc", "journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(10000)", "cache_size(-4096)"))
 	return err
 }
 
