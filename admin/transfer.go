@@ -74,48 +74,25 @@ func (a *API) exportMessages(ctx context.Context, ref mailboxRef, out *streamWri
 	if err != nil {
 		return err
 	}
-	x, err := a.DB.Index(ctx, m.Account, m.ID)
-	if err != nil {
-		return err
-	}
-	for i := 0; i < x.Len(); i += exportSlice {
-		var entries []storage.Entry
-		var uids []storage.UID
-		x.Slice(i, min(i+exportSlice, x.Len()), func(_ int, e storage.Entry) bool {
-			entries, uids = append(entries, e), append(uids, e.UID)
-			return true
-		})
-		rows, err := a.DB.Messages(ctx, m.Account, m.ID, uids, 0)
-		if err != nil {
-			return err
+	return a.DB.Letters(ctx, m.Account, m.ID, func(l storage.Letter) error {
+		if err := a.exportMessage(ctx, l, out); err != nil {
+			return fmt.Errorf("message %d of mailbox %q: %w", l.UID, m.Name, err)
 		}
-		for _, row := range rows {
-			for entries[0].UID < row.UID { // what is gone meanwhile
-				entries = entries[1:]
-			}
-			flags := append(entries[0].Flags.Names(), x.Keywords(entries[0].Keywords)...)
-			if err := a.exportMessage(ctx, row, flags, out); err != nil {
-				return fmt.Errorf("message %d of mailbox %q: %w", row.UID, m.Name, err)
-			}
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// exportSlice is how many rows exportMessages reads at a time.
-const exportSlice = 500
-
-func (a *API) exportMessage(ctx context.Context, row storage.Message, flags []string, out *streamWriter) error {
-	blob, err := a.DB.OpenBlob(ctx, row.Blob)
-	if errors.Is(err, storage.ErrExpunged) {
+func (a *API) exportMessage(ctx context.Context, l storage.Letter, out *streamWriter) error {
+	blob, err := a.DB.OpenBlob(ctx, l.Blob)
+	if errors.Is(err, storage.ErrExpunged) { // meanwhile
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer blob.Close()
-	h := headOf(row.Received, flags, blob.Size)
-	h.UID = uint32(row.UID)
+	h := headOf(l.Received, append(l.Flags.Names(), l.Keywords...), blob.Size)
+	h.UID = uint32(l.UID)
 	return out.message(h, io.NewSectionReader(blob, 0, blob.Size))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // A Content tells messages apart that come from elsewhere: two of a mailbox
@@ -17,8 +18,9 @@ type Content struct {
 	Email    EmailID
 }
 
-// contentSlice is how many messages one read transaction of Contents looks at.
-const contentSlice = 1000
+// contentSlice is how many messages one read transaction of Contents and
+// Letters looks at.
+const contentSlice = 500
 
 // Contents calls yield for each message of a mailbox, in the order of UIDs. The
 // large ones are read for it: a blob in a file has another digest.
@@ -29,26 +31,67 @@ func (db *DB) Contents(ctx context.Context, account AccountID, mailbox MailboxID
 		blob BlobID
 		sum  []byte // nil: in a file
 	}
+	const query = `SELECT m.uid, e.received, e.size, e.id, b.id, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
+		FROM message m JOIN mailbox x ON x.id = m.mailbox JOIN email e ON e.id = m.email JOIN blob b ON b.id = e.blob
+		WHERE x.account = ? AND m.mailbox = ? AND m.uid > ? ORDER BY m.uid LIMIT ?`
+	scan := func(scan func(...any) error) (r row, err error) {
+		return r, scan(&r.uid, &r.Received, &r.Size, &r.Email, &r.blob, &r.sum)
+	}
+	return eachMessage(ctx, db, query, account, mailbox, scan, func(r row) (UID, error) {
+		var err error
+		if r.sum == nil {
+			if r.sum, err = db.digest(ctx, r.blob); err != nil {
+				return r.uid, fmt.Errorf("message %d: %w", r.uid, err)
+			}
+		}
+		r.SHA256 = [sha256.Size]byte(r.sum)
+		return r.uid, yield(r.Content)
+	})
+}
+
+// A Letter is a message as it goes elsewhere.
+type Letter struct {
+	UID      UID
+	Blob     BlobID
+	Received time.Time // INTERNALDATE
+	Flags    Flags
+	Keywords []string
+}
+
+// Letters calls yield for each message of a mailbox, in the order of UIDs. It
+// does not need the mailbox's index, which takes memory for as long as it is kept.
+func (db *DB) Letters(ctx context.Context, account AccountID, mailbox MailboxID, yield func(Letter) error) error {
+	const query = `SELECT m.uid, e.blob, e.received, e.zone, m.flags, m.keywords, x.keywords
+		FROM message m JOIN mailbox x ON x.id = m.mailbox JOIN email e ON e.id = m.email
+		WHERE x.account = ? AND m.mailbox = ? AND m.uid > ? ORDER BY m.uid LIMIT ?`
+	scan := func(scan func(...any) error) (l Letter, err error) {
+		var received int64
+		var zone int
+		var set []byte
+		var names string
+		err = scan(&l.UID, &l.Blob, &received, &zone, &l.Flags, &set, &names)
+		l.Received = time.Unix(received, 0).In(time.FixedZone("", zone))
+		if len(set) > 0 {
+			l.Keywords = keywordNames(string(set), splitKeywords(names))
+		}
+		return l, err
+	}
+	return eachMessage(ctx, db, query, account, mailbox, scan, func(l Letter) (UID, error) { return l.UID, yield(l) })
+}
+
+// eachMessage calls yield for the rows of a mailbox, which tells the UID of
+// each. No transaction is open meanwhile.
+func eachMessage[T any](ctx context.Context, db *DB, query string, account AccountID, mailbox MailboxID,
+	scan func(func(...any) error) (T, error), yield func(T) (UID, error),
+) error {
 	for after := UID(0); ; {
-		rows, err := db.readDB.QueryContext(ctx, `SELECT m.uid, e.received, e.size, e.id, b.id, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
-			FROM message m JOIN mailbox x ON x.id = m.mailbox JOIN email e ON e.id = m.email JOIN blob b ON b.id = e.blob
-			WHERE x.account = ? AND m.mailbox = ? AND m.uid > ? ORDER BY m.uid LIMIT ?`, account, mailbox, after, contentSlice)
-		list, err := collect(rows, err, func(scan func(...any) error) (r row, err error) {
-			return r, scan(&r.uid, &r.Received, &r.Size, &r.Email, &r.blob, &r.sum)
-		})
+		rows, err := db.readDB.QueryContext(ctx, query, account, mailbox, after, contentSlice)
+		list, err := collect(rows, err, scan)
 		if err != nil {
 			return err
 		}
-		for i := range list {
-			r := &list[i]
-			after = r.uid
-			if r.sum == nil {
-				if r.sum, err = db.digest(ctx, r.blob); err != nil {
-					return fmt.Errorf("message %d: %w", r.uid, err)
-				}
-			}
-			r.SHA256 = [sha256.Size]byte(r.sum)
-			if err := yield(r.Content); err != nil {
+		for _, row := range list {
+			if after, err = yield(row); err != nil {
 				return err
 			}
 		}

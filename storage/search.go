@@ -39,7 +39,7 @@ INSERT INTO email (email, rank) VALUES ('automerge', 8);
 
 const (
 	searchDelay = 300 * time.Millisecond
-	searchBatch = 500    // emails of one transaction; fewer where their text is over maxText
+	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
 	maxKnown    = 50_000  // words that are remembered to be in the index
 	maxText     = 8 << 20 // octets of an email that are indexed
 )
