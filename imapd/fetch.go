@@ -196,6 +196,8 @@ func (f *fetching) message(ctx context.Context, m *storage.Message) error {
 			err = f.section(&item.section, content, m.Size, root)
 		case fetchBinary, fetchBinarySize:
 			err = f.binaryItem(item, content, m.Size, root)
+		case fetchPreview:
+			f.enc.String(message.Preview(content, root))
 		default:
 			f.row(item, m, f.view.cur.At(pos))
 		}
@@ -226,8 +228,6 @@ func (f *fetching) row(item *fetchItem, m *storage.Message, e storage.Entry) {
 		f.enc.Raw("(" + threadID(m.Thread) + ")")
 	case fetchSaveDate:
 		f.enc.DateTime(m.Saved)
-	case fetchPreview:
-		f.enc.String(m.Preview)
 	case fetchEnvelope:
 		f.enc.Write(m.Envelope) //nolint:errcheck // the encoder keeps its error
 	case fetchBodyStructure:

@@ -339,8 +339,8 @@ func (c *conn) partial(s *section) error {
 }
 
 // previewModifiers reads what may stand behind PREVIEW (RFC 8970 section 4).
-// LAZY asks for no more than what is at hand, which all previews are: they were
-// made when the message came.
+// LAZY asks for no more than what is at hand: a preview is made of the begin of
+// the message, which is quick.
 func (c *conn) previewModifiers() error {
 	more, err := c.dec.ListFollows()
 	if err != nil || !more {
@@ -363,8 +363,6 @@ func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
 		switch i.kind {
 		case fetchInternalDate, fetchSize, fetchThreadID, fetchSaveDate:
 			rows = true
-		case fetchPreview:
-			want |= storage.WantPreview
 		case fetchEnvelope:
 			want |= storage.WantEnvelope
 		case fetchBody, fetchBodyStructure:
@@ -373,6 +371,9 @@ func needs(items []fetchItem) (want storage.Columns, rows, blob, seen bool) {
 			want |= storage.WantParts
 			blob = true
 			seen = seen || !i.section.peek
+		case fetchPreview:
+			want |= storage.WantParts
+			blob = true
 		}
 	}
 	return want, rows || want != 0, blob, seen

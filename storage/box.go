@@ -225,17 +225,17 @@ func (t *tx) dropEmail(a *touched, id EmailID) error {
 
 // dropBlob deletes a blob that neither an email nor a queued message names.
 func (t *tx) dropBlob(id BlobID) error {
-	var inFile bool
-	err := t.queryRow(`SELECT data IS NULL FROM blob WHERE id = ? AND NOT EXISTS (SELECT 1 FROM email WHERE blob = ?)
-		AND NOT EXISTS (SELECT 1 FROM queue_message WHERE blob = ?)`, id, id, id).Scan(&inFile)
-	if err == ErrNotFound {
-		return nil
-	}
+	r, err := t.w.result(`DELETE FROM blob WHERE id = ? AND NOT EXISTS (SELECT 1 FROM email WHERE blob = ?)
+		AND NOT EXISTS (SELECT 1 FROM queue_message WHERE blob = ?)`, id, id, id)
 	if err != nil {
 		return err
 	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	inFile, err := t.deletePieces(id)
 	if inFile {
 		t.files = append(t.files, id)
 	}
-	return t.exec(`DELETE FROM blob WHERE id = ?`, id)
+	return err
 }

@@ -31,7 +31,7 @@ func (db *DB) Contents(ctx context.Context, account AccountID, mailbox MailboxID
 		blob BlobID
 		sum  []byte // nil: in a file
 	}
-	const query = `SELECT m.uid, e.received, e.size, e.id, b.id, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
+	const query = `SELECT m.uid, e.received, e.size, e.id, b.id, CASE WHEN EXISTS (SELECT 1 FROM piece WHERE id = b.id * 8) THEN b.sha256 END
 		FROM message m JOIN mailbox x ON x.id = m.mailbox JOIN email e ON e.id = m.email JOIN blob b ON b.id = e.blob
 		WHERE x.account = ? AND m.mailbox = ? AND m.uid > ? ORDER BY m.uid LIMIT ?`
 	scan := func(scan func(...any) error) (r row, err error) {

@@ -254,7 +254,6 @@ type content struct {
 	envelope      []byte
 	bodystructure []byte
 	parts         []byte
-	preview       string
 	keys          message.Keys
 	messageID     string
 	elsewhere     int // recipients of the queue that have no domain of ours
@@ -272,7 +271,7 @@ func (db *DB) content(s *Spooled, received time.Time, render bool) (*content, er
 	if render {
 		m := s.Message
 		c.envelope, c.bodystructure = m.Envelope(), m.BodyStructure()
-		c.parts, c.preview = message.MarshalParts(m.Root), message.Preview(s, m.Root)
+		c.parts = message.MarshalParts(m.Root)
 		c.keys = message.KeysOf(m.Header())
 	}
 	if data, ok := s.row(); ok {
@@ -306,11 +305,11 @@ func (c *content) store(t *tx) error {
 		return nil
 	}
 	c.stored = true
-	var data any
-	if c.data != nil {
-		data = c.data
+	err := t.exec(`INSERT INTO blob (id, size, sha256) VALUES (?, ?, ?)`, c.blob, c.size, c.sha256)
+	if err == nil && c.data != nil {
+		err = t.storePieces(c.blob, c.data)
 	}
-	return t.exec(`INSERT INTO blob (id, size, sha256, data) VALUES (?, ?, ?, ?)`, c.blob, c.size, c.sha256, data)
+	return err
 }
 
 // email returns the account's email of this content, and inserts it.
@@ -327,9 +326,9 @@ func (c *content) email(t *tx, a *touched) (EmailID, error) {
 		return 0, err
 	}
 	_, zone := c.received.Zone()
-	err = t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts, preview)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, c.blob, c.size, c.received.Unix(), zone, thread, c.envelope, c.bodystructure, c.parts, c.preview)
+	err = t.exec(`INSERT INTO email (id, blob, size, received, zone, thread, envelope, bodystructure, parts)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, c.blob, c.size, c.received.Unix(), zone, thread, c.envelope, c.bodystructure, c.parts)
 	if err == nil {
 		err = t.addKeys(id, c.received, c.size, c.keys)
 	}

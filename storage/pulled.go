@@ -73,7 +73,7 @@ func (db *DB) Pulled(ctx context.Context, account AccountID, o Origin, yield fun
 // still here, with its size and the SHA-256 of its octets as they are stored.
 func (db *DB) PulledCopies(ctx context.Context, account AccountID, o Origin, yield func(Pulled) error) error {
 	for after, n := int64(0), contentSlice; n == contentSlice; {
-		rows, err := db.readDB.QueryContext(ctx, `SELECT p.uid, e.id, b.id, b.size, CASE WHEN b.data IS NULL THEN NULL ELSE b.sha256 END
+		rows, err := db.readDB.QueryContext(ctx, `SELECT p.uid, e.id, b.id, b.size, CASE WHEN EXISTS (SELECT 1 FROM piece WHERE id = b.id * 8) THEN b.sha256 END
 			FROM origin o JOIN pulled p ON p.origin = o.id LEFT JOIN email e ON e.id = p.email LEFT JOIN blob b ON b.id = e.blob
 			WHERE o.account = ? AND o.source = ? AND o.mailbox = ? AND o.validity = ? AND p.uid > ? ORDER BY p.uid LIMIT ?`,
 			account, o.Source, o.Mailbox, o.UIDValidity, after, contentSlice)

@@ -17,7 +17,6 @@ const (
 	WantEnvelope Columns = 1 << iota
 	WantBodyStructure
 	WantParts
-	WantPreview
 )
 
 // Messages returns those of the messages that are still there, in UID order.
@@ -34,11 +33,11 @@ func (db *DB) Messages(ctx context.Context, account AccountID, mailbox MailboxID
 		return empty
 	}
 	var q strings.Builder
-	fmt.Fprintf(&q, `SELECT m.uid, m.email, e.thread, e.blob, e.size, e.received, e.zone, m.saved, %s, %s, %s, %s
+	fmt.Fprintf(&q, `SELECT m.uid, m.email, e.thread, e.blob, e.size, e.received, e.zone, m.saved, %s, %s, %s
 		FROM message m JOIN mailbox b ON b.id = m.mailbox JOIN email e ON e.id = m.email
 		WHERE b.account = ? AND m.mailbox = ? AND `,
 		optional(WantEnvelope, "envelope", "NULL"), optional(WantBodyStructure, "bodystructure", "NULL"),
-		optional(WantParts, "parts", "NULL"), optional(WantPreview, "preview", "''"))
+		optional(WantParts, "parts", "NULL"))
 	args := []any{account, mailbox}
 	first, last := uids[0], uids[len(uids)-1]
 	whole := int64(last)-int64(first)+1 == int64(len(uids))
@@ -61,7 +60,7 @@ func scanMessage(scan func(...any) error) (Message, error) {
 	var received, saved int64
 	var zone int
 	err := scan(&m.UID, &m.Email, &m.Thread, &m.Blob, &m.Size, &received, &zone, &saved,
-		&m.Envelope, &m.BodyStructure, &m.Parts, &m.Preview)
+		&m.Envelope, &m.BodyStructure, &m.Parts)
 	m.Received = time.Unix(received, 0).In(time.FixedZone("", zone))
 	m.Saved = time.Unix(saved, 0).UTC()
 	return m, err
@@ -77,7 +76,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
 		query string
 	}{
 		{&r.queued, selectQueued},
-		{&r.blob, `SELECT size, data FROM blob WHERE id = ?`},
+		{&r.blob, selectPieces},
 		{&r.address, selectAddress},
 		{&r.overQuota, selectOverQuota},
 		{&r.acquaintance, selectAcquaintance},
@@ -100,10 +99,8 @@ func (db *DB) DeletedSize(ctx context.Context, account AccountID, mailbox Mailbo
 
 // OpenBlob opens the bytes of a message that a row named. ErrExpunged: they are gone.
 func (db *DB) OpenBlob(ctx context.Context, id BlobID) (*Blob, error) {
-	var size int64
-	var data []byte
-	err := db.reads.blob.QueryRowContext(ctx, id).Scan(&size, &data)
-	if errors.Is(classify(err), ErrNotFound) {
+	data, size, err := readPieces(ctx, db.reads.blob, id)
+	if errors.Is(err, ErrNotFound) {
 		// Its row went after the caller read the message's; a file stays for ten minutes.
 		return nil, ErrExpunged
 	}

@@ -2,7 +2,7 @@ package storage
 
 // migrations is the append-only list of schema changes: entry n takes the
 // database from version n to n+1. An entry that was released never changes.
-var migrations = [...]string{schema1, schema2, schema3, schema4, schema5, schema6}
+var migrations = [...]string{schema1, schema2, schema3, schema4, schema5, schema6, schema7}
 
 // schema1 is the first schema. Times are Unix seconds unless said otherwise.
 const schema1 = `
@@ -337,4 +337,26 @@ CREATE TABLE pulled (
 	flags   TEXT NOT NULL,
 	PRIMARY KEY (origin, uid)
 ) STRICT, WITHOUT ROWID;
+`
+
+// schema7 parts the bytes of blobs (see pieces.go). Previews are made when
+// somebody asks for them.
+const schema7 = `
+CREATE TABLE piece (
+	id   INTEGER PRIMARY KEY, -- of the piece n of blob b: b × 8 + n
+	data BLOB NOT NULL
+) STRICT;
+
+INSERT INTO piece (id, data)
+	WITH RECURSIVE part (blob, n, size) AS (
+		SELECT id, 0, length(data) FROM blob WHERE data IS NOT NULL
+		UNION ALL
+		SELECT blob, n + 1, size FROM part WHERE size <= 4000 AND (n + 1) * 500 < size
+		ORDER BY 1, 2
+	)
+	SELECT p.blob * 8 + p.n, CASE WHEN p.size <= 4000 THEN substr(b.data, 1 + p.n * 500, 500) ELSE b.data END
+	FROM part p JOIN blob b ON b.id = p.blob;
+
+ALTER TABLE blob DROP COLUMN data;
+ALTER TABLE email DROP COLUMN preview;
 `

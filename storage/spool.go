@@ -13,7 +13,7 @@ import (
 	"mailbox/internal/message"
 )
 
-// spoolMemory is how much of a message is kept in memory, and in a row; more
+// spoolMemory is how much of a message is kept in memory, and in rows; more
 // goes to a file.
 const spoolMemory = 256 << 10
 
@@ -168,7 +168,7 @@ const (
 	maxHeaders = 1 << 20 // octets that internal/message keeps of all headers together
 )
 
-// row returns the bytes as they stand in a row; ok is false for what belongs
+// row returns the bytes as they stand in rows; ok is false for what belongs
 // in a file.
 func (s *Spooled) row() (data []byte, ok bool) {
 	if s.file != nil {

@@ -148,5 +148,4 @@ type Message struct {
 	Envelope      []byte    // as IMAP syntax
 	BodyStructure []byte    // as IMAP syntax
 	Parts         []byte    // message.UnmarshalParts
-	Preview       string
 }

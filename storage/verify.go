@@ -69,6 +69,7 @@ var invariants = []string{
 	`SELECT 'email ' || e.id, 'has ' || e.size || ' bytes, its blob ' || b.size FROM email e JOIN blob b ON b.id = e.blob WHERE b.size <> e.size`,
 	`SELECT 'blob ' || b.id, 'is named by nothing' FROM blob b WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.blob = b.id)
 		AND NOT EXISTS (SELECT 1 FROM queue_message q WHERE q.blob = b.id)`,
+	`SELECT 'blob ' || p.id / 8, 'has bytes and no row' FROM piece p WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = p.id / 8)`,
 	`SELECT 'queued message ' || q.id, 'has no recipient' FROM queue_message q
 		WHERE NOT EXISTS (SELECT 1 FROM queue_recipient r WHERE r.message = q.id)`,
 	`SELECT 'queued message ' || q.id, 'has ' || q.size || ' bytes behind ' || q.skip || ', its blob ' || b.size
@@ -189,11 +190,19 @@ func (v *verifier) emails(ctx context.Context) error {
 
 // blobs reads every byte and compares it with what was acknowledged.
 func (v *verifier) blobs(ctx context.Context) error {
-	return v.each(ctx, `SELECT id, size, sha256, data FROM blob`, func(scan func(...any) error) error {
+	pieces, err := v.t.PrepareContext(ctx, selectPieces)
+	if err != nil {
+		return err
+	}
+	defer pieces.Close()
+	return v.each(ctx, `SELECT id, sha256 FROM blob`, func(scan func(...any) error) error {
 		var id BlobID
-		var size int64
-		var digest, data []byte
-		if err := scan(&id, &size, &digest, &data); err != nil {
+		var digest []byte
+		if err := scan(&id, &digest); err != nil {
+			return err
+		}
+		data, size, err := readPieces(ctx, pieces, id)
+		if err != nil {
 			return err
 		}
 		v.seen.Blobs++

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 )
 
 // A Part is a node of the MIME tree (RFC 2046). Its header lies in the message
@@ -82,8 +83,36 @@ func (p *Part) Find(path ...int) *Part {
 	return at
 }
 
-// partsVersion is the first byte of marshalled parts.
-const partsVersion = 1
+// partsVersion is the first byte of marshalled parts. In those of version 1 no
+// string is one of partWords.
+const partsVersion = 2
+
+// partWords are strings that most parts have. They are marshalled as their
+// place here, so words are only ever added at the end, and 126 at most.
+var partWords = [...]string{
+	"text", "plain", "html", "multipart", "alternative", "mixed", "related", "signed", "report", "message", "rfc822",
+	"application", "octet-stream", "pdf", "image", "png", "jpeg", "gif", "calendar", "pkcs7-signature", "pgp-signature",
+	"utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "7bit", "8bit", "quoted-printable", "base64", "binary",
+	"delivery-status", "rfc822-headers", "digest", "encrypted", "pgp-encrypted", "csv", "zip", "msword", "global",
+}
+
+// How the first byte of a marshalled string is read: below firstWord it is the
+// length, from there on one of partWords, and at longString the length follows.
+const (
+	firstWord  = 128
+	longString = 255
+)
+
+func appendPartString(b []byte, s string) []byte {
+	if i := slices.Index(partWords[:], s); i >= 0 {
+		return append(b, byte(firstWord+i))
+	}
+	s = s[:min(len(s), 255)]
+	if len(s) >= firstWord {
+		b = append(b, longString)
+	}
+	return append(append(b, byte(len(s))), s...)
+}
 
 var errParts = errors.New("malformed part offsets")
 
@@ -98,9 +127,7 @@ func (p *Part) append(b []byte, base int64) []byte {
 	b = binary.AppendUvarint(b, uint64(p.End-p.BodyOffset))
 	b = binary.AppendUvarint(b, uint64(p.Lines))
 	for _, s := range []string{p.Type, p.Subtype, p.Charset, p.Encoding, p.Filename} {
-		s = s[:min(len(s), 255)]
-		b = append(b, byte(len(s)))
-		b = append(b, s...)
+		b = appendPartString(b, s)
 	}
 	n := uint64(len(p.Children)) << 1
 	if p.Message {
@@ -116,10 +143,10 @@ func (p *Part) append(b []byte, base int64) []byte {
 // UnmarshalParts reads what MarshalParts wrote. It fails for anything else,
 // and for parts that do not lie inside one another.
 func UnmarshalParts(b []byte) (*Part, error) {
-	if len(b) == 0 || b[0] != partsVersion {
+	if len(b) == 0 || b[0] < 1 || b[0] > partsVersion {
 		return nil, errParts
 	}
-	r := partReader{b: b[1:]}
+	r := partReader{b: b[1:], words: b[0] > 1}
 	p := r.part(0, math.MaxInt64, 0)
 	if r.bad || len(r.b) > 0 {
 		return nil, errParts
@@ -128,9 +155,10 @@ func UnmarshalParts(b []byte) (*Part, error) {
 }
 
 type partReader struct {
-	b   []byte
-	n   int
-	bad bool
+	b     []byte
+	n     int
+	words bool // strings may be partWords
+	bad   bool
 }
 
 func (r *partReader) uint() int64 {
@@ -144,6 +172,17 @@ func (r *partReader) uint() int64 {
 }
 
 func (r *partReader) string() string {
+	if r.words && len(r.b) > 0 && r.b[0] >= firstWord {
+		first := r.b[0]
+		r.b = r.b[1:]
+		if first != longString {
+			if i := int(first - firstWord); i < len(partWords) {
+				return partWords[i]
+			}
+			r.bad = true
+			return ""
+		}
+	}
 	if len(r.b) == 0 || len(r.b) <= int(r.b[0]) {
 		r.bad = true
 		return ""

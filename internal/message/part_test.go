@@ -158,3 +158,20 @@ func BenchmarkBuilder(b *testing.B) {
 		})
 	}
 }
+
+// TestMarshalledStrings: strings of every length come back, cut to 255 octets;
+// what an earlier version wrote is read, whatever octets it has.
+func TestMarshalledStrings(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 254, 255, 256, 1000} {
+		name := strings.Repeat("\xff", n)
+		p, err := UnmarshalParts(MarshalParts(&Part{Type: "text", Subtype: "x-odd", Charset: "utf-8", Filename: name}))
+		if err != nil || p.Filename != name[:min(n, 255)] || p.Type != "text" || p.Subtype != "x-odd" || p.Charset != "utf-8" {
+			t.Errorf("%d octets: %+v, %v", n, p, err)
+		}
+	}
+	first := append([]byte("\x01\x00\x10\x20\x01\x04text\x05plain\x05utf-8\x00\x90"), strings.Repeat("\x81", 0x90)+"\x00"...)
+	p, err := UnmarshalParts(first)
+	if err != nil || p.Type != "text" || p.Subtype != "plain" || p.Charset != "utf-8" || p.Filename != strings.Repeat("\x81", 0x90) || p.End != 0x30 {
+		t.Errorf("version 1: %+v, %v", p, err)
+	}
+}
