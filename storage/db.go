@@ -96,6 +96,10 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if err := migrate(ctx, conn, file); err != nil {
 		return err
 	}
+	// What a savepoint may have to undo stays in memory: a file for it costs more than all else in it.
+	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
+		return err
+	}
 	if db.readDB, err = sql.Open("sqlite", dsn(file, "ro", "query_only(ON)", "busy_timeout(10000)", "cache_size(-2048)")); err != nil {
 		return err
 	}
