@@ -170,15 +170,17 @@ func (db *DB) loadIndex(ctx context.Context, account AccountID, id MailboxID) (*
 	}
 	defer rows.Close()
 	e := x.edit()
+	var uid, email, flags, set, modseq, day any // what has a type takes database/sql twice as long
+	row := []any{&uid, &email, &flags, &set, &modseq, &day}
 	for rows.Next() {
-		var m entryChange
-		var modseq ModSeq
-		var set []byte
-		if err := rows.Scan(&m.uid, &m.email, &m.flags, &set, &modseq, &m.day); err != nil {
+		if err := rows.Scan(row...); err != nil {
 			return nil, err
 		}
-		m.keywords = string(set)
-		e.add(m, modseq)
+		m := entryChange{uid: UID(uid.(int64)), email: EmailID(email.(int64)), flags: Flags(flags.(int64)), day: uint16(day.(int64))}
+		if set, ok := set.([]byte); ok {
+			m.keywords = string(set)
+		}
+		e.add(m, ModSeq(modseq.(int64)))
 	}
 	x = e.done()
 	x.UIDNext = next
