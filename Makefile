@@ -1,4 +1,7 @@
 # make deb    packages for Debian and Ubuntu: dist/mailbox_VERSION_ARCH.deb
+# make long   all tests in their long form: kills, power cuts, failing disks, models, a soak; some hours
+# make fuzz   the servers over a connection, each for FUZZTIME (an hour)
+# make bench  all benchmarks
 #
 # The same commit gives the same bytes: what is not given in the environment
 # comes from git.
@@ -11,7 +14,9 @@ export CGO_ENABLED = 0
 debs = deb-amd64 deb-arm64
 build = go build -trimpath -buildvcs=false -ldflags '-s -w -X main.release=$(VERSION)'
 
-.PHONY: deb $(debs) share clean
+FUZZTIME ?= 1h
+
+.PHONY: deb $(debs) share long fuzz bench clean
 
 deb: $(debs)
 
@@ -22,6 +27,17 @@ $(debs): deb-%: share
 share:
 	$(build) -o dist/mailbox ./cmd/mailbox
 	packaging/share.sh dist/mailbox dist/share
+
+long:
+	MAILBOX_LONG=1 go test -count=1 -timeout 6h -v ./...
+
+fuzz:
+	for name in FuzzMTA FuzzSubmission FuzzBeforeLogin FuzzAfterLogin FuzzTwoSessions; do \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(grep -rl --include='*_test.go' "func $$name(" . | xargs dirname) || exit 1; \
+	done
+
+bench:
+	MAILBOX_LONG=1 go test -run '^$$' -bench . -timeout 6h ./...
 
 clean:
 	rm -rf dist

@@ -26,17 +26,10 @@ import (
 // MAILBOX_LONG 600. MAILBOX_SEED repeats the choices; what the workers do at
 // the same time is never quite the same.
 func TestPowerCut(t *testing.T) {
-	states, seed := 40, rand.Uint64()>>1
+	states, seed := 40, seedOf(t)
 	if os.Getenv("MAILBOX_LONG") != "" {
 		states = 600
 	}
-	if s := os.Getenv("MAILBOX_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("MAILBOX_SEED=%d", seed)
 	disk := crashfs.Mount(t)
 	load := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPowerCutLoad$")
 	load.Env = append(os.Environ(), "MAILBOX_POWERCUT_DISK="+disk.Dir(), fmt.Sprintf("MAILBOX_SEED=%d", seed))
@@ -64,6 +57,20 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 	t.Logf("%d states of a disk after up to %d changes; %d times a step that was not acknowledged was there", states, disk.Len(), inFlight)
+}
+
+// seedOf is MAILBOX_SEED, or a fresh one, which it tells.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64() >> 1
+	if s := os.Getenv("MAILBOX_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("MAILBOX_SEED=%d", seed)
+	return seed
 }
 
 // inMemory makes a directory in memory where that can be: what is checked there
