@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -184,9 +186,57 @@ func (b *box) row(uid UID) (stored, error) {
 	return scanStored(b.t.queryRow(storedQuery+` AND m.uid = ?`, b.ID, uid).Scan)
 }
 
+// each calls found for those of the messages that are there, and missing for the
+// others, in the order of their UIDs, which must be ascending. One query reads
+// many, where not too many lie between them that are not meant.
+func (b *box) each(uids []UID, found func(stored) error, missing func(UID) error) error {
+	for part := range slices.Chunk(uids, slice) {
+		first, last := part[0], part[len(part)-1]
+		var rows []stored
+		if int64(last-first) < 4*int64(len(part)) {
+			r, err := b.t.query(storedQuery+` AND m.uid BETWEEN ? AND ? ORDER BY m.uid`, b.ID, first, last)
+			if rows, err = collect(r, err, scanStored); err != nil {
+				return err
+			}
+		} else {
+			for _, uid := range part {
+				s, err := b.row(uid)
+				if err == nil {
+					rows = append(rows, s)
+				} else if !errors.Is(err, ErrNotFound) {
+					return err
+				}
+			}
+		}
+		for _, uid := range part {
+			for len(rows) > 0 && rows[0].uid < uid {
+				rows = rows[1:]
+			}
+			var err error
+			if len(rows) > 0 && rows[0].uid == uid {
+				err = found(rows[0])
+			} else {
+				err = missing(uid)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // remove takes a message out of the mailbox, and its email and blob where it
 // was the last to name them.
 func (b *box) remove(s stored) error {
+	if err := b.take(s); err != nil {
+		return err
+	}
+	return b.t.dropEmail(b.account, s.email)
+}
+
+// take takes a message out of the mailbox. Its email must be somewhere else too.
+func (b *box) take(s stored) error {
 	if err := b.t.exec(`DELETE FROM message WHERE mailbox = ? AND uid = ?`, b.ID, s.uid); err != nil {
 		return err
 	}
@@ -195,7 +245,7 @@ func (b *box) remove(s stored) error {
 	}
 	b.count(-1, s.flags, s.size)
 	b.note(Expunged, entryChange{uid: s.uid, email: s.email})
-	return b.t.dropEmail(b.account, s.email)
+	return nil
 }
 
 // dropEmail deletes an email that no message names any more, and its blob

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -43,27 +42,16 @@ func (t *tx) transfer(account AccountID, from MailboxID, uids []UID, to MailboxI
 		return CopyResult{}, err
 	}
 	r := CopyResult{UIDValidity: dst.UIDValidity, From: make([]UID, 0, len(uids)), To: make([]UID, 0, len(uids))}
-	for _, uid := range uids {
-		s, err := src.row(uid)
-		if errors.Is(err, ErrNotFound) {
-			return r, fmt.Errorf("message %d: %w", uid, ErrExpunged)
-		}
-		if err != nil {
-			return r, err
-		}
+	err = src.each(uids, func(s stored) error {
 		if !move && !dst.account.fits(s.size) {
-			return r, ErrOverQuota
+			return ErrOverQuota
 		}
 		n, err := dst.add(s.email, s.size, s.day, s.flags, keywordNames(s.keywords, src.Keywords))
-		if err != nil {
-			return r, err
+		if err == nil && move {
+			err = src.take(s)
 		}
-		if move {
-			if err := src.remove(s); err != nil {
-				return r, err
-			}
-		}
-		r.From, r.To = append(r.From, uid), append(r.To, n)
-	}
-	return r, nil
+		r.From, r.To = append(r.From, s.uid), append(r.To, n)
+		return err
+	}, func(uid UID) error { return fmt.Errorf("message %d: %w", uid, ErrExpunged) })
+	return r, err
 }

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"slices"
 )
 
@@ -22,19 +21,12 @@ func (db *DB) Expunge(ctx context.Context, account AccountID, mailbox MailboxID,
 			if err != nil {
 				return err
 			}
-			for _, uid := range part {
-				s, err := b.row(uid)
-				if errors.Is(err, ErrNotFound) || err == nil && s.flags&Deleted == 0 {
-					continue
+			return b.each(part, func(s stored) error {
+				if s.flags&Deleted == 0 {
+					return nil
 				}
-				if err != nil {
-					return err
-				}
-				if err := b.remove(s); err != nil {
-					return err
-				}
-			}
-			return nil
+				return b.remove(s)
+			}, func(UID) error { return nil })
 		})
 		if err != nil {
 			return err

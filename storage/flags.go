@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"slices"
 )
 
@@ -61,32 +60,27 @@ func (b *box) store(uids []UID, change FlagChange, r *FlagResult) error {
 	if err != nil {
 		return err
 	}
-	for _, uid := range uids {
-		s, err := b.row(uid)
-		if errors.Is(err, ErrNotFound) {
-			r.Missing = append(r.Missing, uid)
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	return b.each(uids, func(s stored) error {
 		if change.UnchangedSince != nil && s.changed > *change.UnchangedSince {
-			r.Modified = append(r.Modified, uid)
-			continue
+			r.Modified = append(r.Modified, s.uid)
+			return nil
 		}
 		flags, keywords := applyFlags(change.Op, s.flags, change.Flags, s.keywords, set)
 		if flags == s.flags && keywords == s.keywords {
-			continue
+			return nil
 		}
 		if err := b.t.exec(`UPDATE message SET flags = ?, keywords = ?, changed = ? WHERE mailbox = ? AND uid = ?`,
-			flags, nullable(keywords), b.account.modseq, b.ID, uid); err != nil {
+			flags, nullable(keywords), b.account.modseq, b.ID, s.uid); err != nil {
 			return err
 		}
 		b.countFlags(-1, s.flags)
 		b.countFlags(1, flags)
-		b.note(FlagsSet, entryChange{uid: uid, flags: flags, keywords: keywords, email: s.email})
-	}
-	return nil
+		b.note(FlagsSet, entryChange{uid: s.uid, flags: flags, keywords: keywords, email: s.email})
+		return nil
+	}, func(uid UID) error {
+		r.Missing = append(r.Missing, uid)
+		return nil
+	})
 }
 
 func applyFlags(op FlagOp, flags, change Flags, set, changeSet string) (Flags, string) {
