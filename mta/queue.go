@@ -149,11 +149,7 @@ const longest = time.Hour
 
 // guarded runs do under the lock. A panic ends do, and nothing else.
 func (q *Queue) guarded(do func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			q.panicked(0, p)
-		}
-	}()
+	defer q.recovered()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	do()
