@@ -12,9 +12,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +49,7 @@ type renewer struct {
 	keys    *keyring
 	log     *slog.Logger
 	publish func(*set)
+	panics  *atomic.Int64
 
 	ctx     context.Context // ends with stop
 	cancel  context.CancelFunc
@@ -91,12 +92,12 @@ func (h *held) early(now time.Time) bool {
 }
 
 // newRenewer loads what there is on the disk.
-func newRenewer(cfg Config, o Options, publish func(*set)) (*renewer, error) {
+func newRenewer(cfg Config, o Options, publish func(*set), panics *atomic.Int64) (*renewer, error) {
 	client, err := newClient(cfg, acmeDir(o.Dir), o.Resolvers, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	r := &renewer{dir: o.Dir, names: o.Names, terms: cfg.AcceptTerms, ca: client, keys: client.keys, log: o.Log, publish: publish}
+	r := &renewer{dir: o.Dir, names: o.Names, terms: cfg.AcceptTerms, ca: client, keys: client.keys, log: o.Log, publish: publish, panics: panics}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.open(fingerprint(cfg)); err != nil {
 		client.close()
@@ -186,11 +187,7 @@ func (r *renewer) show() {
 
 // pass does what is due. A panic in it ends this pass only.
 func (r *renewer) pass(ctx context.Context) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("panic while certificates were renewed", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer recovered(r.log, r.panics)
 	r.renewStopgap()
 	if !r.terms {
 		r.warn(errTerms)
