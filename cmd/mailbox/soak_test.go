@@ -132,7 +132,7 @@ func (c *throng) phase(length time.Duration, others int, sample func()) waits {
 	}
 	tick := time.NewTicker(length / 21)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for range 20 {
 		select {
 		case <-tick.C:
 			sample()
