@@ -47,6 +47,39 @@ func TestQueueClosePanics(t *testing.T) {
 	})
 }
 
+// TestQueueTakePanics: a panic while a connection gets its next message leaves the
+// queue unlocked, and the connection's place free.
+func TestQueueTakePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newQueueFixture(t, nil)
+		once := false
+		f.host.down = func(domain string) *Failure { // called by a worker
+			if domain != "odd.example" || once {
+				return nil
+			}
+			once = true
+			f.queue.mu.Lock()
+			defer f.queue.mu.Unlock()
+			for to, d := range f.queue.destinations {
+				if to.Domain == domain { // its next message is for nobody
+					d.ready.items[1000], d.ready.order = []*item{nil}, append(d.ready.order, 1000)
+				}
+			}
+			return nil
+		}
+		for _, to := range []string{"a@odd.example", "b@odd.example", "c@far.example"} {
+			f.send(fromAlice, to)
+			f.pass(time.Hour)
+			if f.host.took[to] != 1 {
+				t.Errorf("%s got %d copies", to, f.host.took[to])
+			}
+		}
+		if s := f.queue.Stats(); s.Panics != 1 || s.Connections != 0 || s.Waiting != 0 {
+			t.Errorf("counted %+v", s)
+		}
+	})
+}
+
 // TestBlocklistPanics: a blocklist that cannot be asked for a panic lists nobody.
 func TestBlocklistPanics(t *testing.T) {
 	var panics atomic.Int64

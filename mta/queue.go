@@ -150,6 +150,11 @@ const longest = time.Hour
 // guarded runs do under the lock. A panic ends do, and nothing else.
 func (q *Queue) guarded(do func()) {
 	defer q.recovered()
+	q.locked(do)
+}
+
+// locked runs do under the lock, which a panic does not leave locked.
+func (q *Queue) locked(do func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	do()

@@ -64,13 +64,15 @@ func (w *worker) leave() {
 func (w *worker) next() []*item {
 	q, d := w.q, w.d
 	for waited := false; ; waited = true {
-		q.mu.Lock()
-		items := w.take()
-		keep := items == nil && !waited && !q.stopped && w.conn != nil && q.open <= q.config.Load().SendConnections/2
-		if keep {
-			d.idle++
-		}
-		q.mu.Unlock()
+		var items []*item
+		keep := false
+		q.locked(func() {
+			items = w.take()
+			keep = items == nil && !waited && !q.stopped && w.conn != nil && q.open <= q.config.Load().SendConnections/2
+			if keep {
+				d.idle++
+			}
+		})
 		if !keep {
 			return items
 		}
@@ -325,11 +327,11 @@ func (q *Queue) put(items []*item, due time.Time) {
 func (q *Queue) giveUp(d *destination, f *Failure) {
 	for q.hard.Err() == nil {
 		var batch [][]*item
-		q.mu.Lock()
-		for len(batch) < maxTogether && d.ready.len() > 0 {
-			batch = append(batch, d.take())
-		}
-		q.mu.Unlock()
+		q.locked(func() {
+			for len(batch) < maxTogether && d.ready.len() > 0 {
+				batch = append(batch, d.take())
+			}
+		})
 		if batch == nil {
 			return
 		}
