@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +32,7 @@ func TestRenewalPanics(t *testing.T) {
 // TestWatchPanics: a panic over the files of certificates ends one look at them.
 func TestWatchPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := New(Config{Mode: "self-signed"}, Options{Dir: t.TempDir(), Names: []string{"mail.home.example"}})
+		m, err := New(Config{Mode: "self-signed"}, Options{Dir: t.TempDir(), Names: []string{"mail.home.example"}, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

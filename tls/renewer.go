@@ -274,10 +274,7 @@ func (r *renewer) ask(ctx context.Context, name string) {
 func (r *renewer) attempt(ctx context.Context, name string, key crypto.Signer) error {
 	r.working.Lock()
 	defer r.working.Unlock()
-	r.mu.Lock()
-	before := r.certs[name]
-	r.write(r.record.begun(name, time.Now()))
-	r.mu.Unlock()
+	before := r.begin(name)
 	err := r.ca.obtain(ctx, name, key)
 	if err == nil {
 		r.reload(ctx, name)
@@ -292,6 +289,14 @@ func (r *renewer) attempt(ctx context.Context, name string, key crypto.Signer) e
 	}
 	r.write(r.record)
 	return err
+}
+
+// begin records an attempt, and returns what there is before it.
+func (r *renewer) begin(name string) *held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.write(r.record.begun(name, time.Now()))
+	return r.certs[name]
 }
 
 // settle records the outcome of an attempt. r.mu is held.
