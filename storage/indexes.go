@@ -74,6 +74,8 @@ func (s *indexes) finish(id MailboxID, l *loading, account AccountID) {
 	x, err := s.load(account, id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer close(l.done)
+	l.err = errReading            // if what follows panics
 	current := s.loading[id] == l // unless all was forgotten meanwhile
 	if current {
 		delete(s.loading, id)
@@ -96,13 +98,14 @@ func (s *indexes) finish(id MailboxID, l *loading, account AccountID) {
 		s.bytes += x.Bytes()
 		s.evict()
 	}
-	close(l.done)
 }
+
+var errReading = errors.New("panic while a mailbox was read")
 
 // load reads a picture. Others wait for it: it ends neither with its caller nor
 // in a panic.
 func (s *indexes) load(account AccountID, id MailboxID) (x *Index, err error) {
-	err = errors.New("panic while a mailbox was read")
+	err = errReading
 	defer s.db.recovered("read a mailbox")
 	return s.db.loadIndex(context.Background(), account, id)
 }

@@ -42,7 +42,7 @@ func TestServerPanics(t *testing.T) {
 	if reloaded == nil {
 		t.Error("a reload that panicked succeeded")
 	}
-	s.running.Go(func() { s.ended("test", s.survive(func() error { panic("on purpose") })) })
+	s.running.Go(func() { s.run("test", func() error { panic("on purpose") }) })
 	web := s.web
 	s.web = nil // to make it panic
 	func() {

@@ -131,7 +131,7 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 		return nil, err
 	}
 	s.startSigners(ctx)
-	s.running.Go(func() { s.ended("queue", s.survive(s.queue.Run)) })
+	s.running.Go(func() { s.run("queue", s.queue.Run) })
 	if err = s.listen(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (s *server) startAdmin() error {
 		return err
 	}
 	s.admin = admin.NewServer(s.api.Handler(), s.api.Log)
-	s.running.Go(func() { s.ended("admin", s.survive(func() error { return s.admin.Serve(l) })) })
+	s.running.Go(func() { s.run("admin", func() error { return s.admin.Serve(l) }) })
 	return nil
 }
 
@@ -213,15 +213,16 @@ func (s *server) listen(ctx context.Context, cfg config) error {
 	for _, v := range services {
 		if l := opened[v.key()]; l != nil && s.listeners[v.key()] == nil {
 			s.listeners[v.key()] = l
-			s.running.Go(func() { s.ended(v.key(), s.survive(func() error { return v.serve(l) })) })
+			s.running.Go(func() { s.run(v.key(), func() error { return v.serve(l) }) })
 			s.log.Info("listening", "service", v.name, "address", l.Addr().String())
 		}
 	}
 	return nil
 }
 
-// ended logs the end of a service that nobody asked for.
-func (s *server) ended(service string, err error) {
+// run does work of a service, and logs an end of it that nobody asked for.
+func (s *server) run(service string, work func() error) {
+	err := s.survive(work)
 	if err != nil && !errors.Is(err, listen.ErrClosed) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		s.log.Error("service ended", "service", service, "err", err)
 	}
@@ -333,22 +334,22 @@ func (s *server) shutdown() {
 	s.mu.Unlock()
 	var parts sync.WaitGroup
 	if s.mta != nil {
-		parts.Go(func() { s.ended("mta", s.survive(func() error { return s.mta.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("mta", func() error { return s.mta.Shutdown(ctx) }) })
 	}
 	if s.msa != nil {
-		parts.Go(func() { s.ended("msa", s.survive(func() error { return s.msa.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("msa", func() error { return s.msa.Shutdown(ctx) }) })
 	}
 	if s.imapd != nil {
-		parts.Go(func() { s.ended("imapd", s.survive(func() error { return s.imapd.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("imapd", func() error { return s.imapd.Shutdown(ctx) }) })
 	}
 	if s.web != nil {
-		parts.Go(func() { s.ended("web", s.survive(func() error { return s.web.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("web", func() error { return s.web.Shutdown(ctx) }) })
 	}
 	if s.queue != nil {
-		parts.Go(func() { s.ended("queue", s.survive(func() error { return s.queue.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("queue", func() error { return s.queue.Shutdown(ctx) }) })
 	}
 	if s.admin != nil {
-		parts.Go(func() { s.ended("admin", s.survive(func() error { return s.admin.Shutdown(ctx) })) })
+		parts.Go(func() { s.run("admin", func() error { return s.admin.Shutdown(ctx) }) })
 	}
 	parts.Wait()
 	if s.endSigners != nil {
