@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"mailbox/storage"
 )
@@ -43,8 +44,12 @@ type API struct {
 	Metrics      http.Handler
 	Log          *slog.Logger
 
-	keys sync.Mutex // one change of the DKIM keys at a time
+	keys   sync.Mutex // one change of the DKIM keys at a time
+	panics atomic.Int64
 }
+
+// Panics returns the number of commands that panicked.
+func (a *API) Panics() int64 { return a.panics.Load() }
 
 // errNeedsServer answers what only a running server can do.
 var errNeedsServer = errors.New("this needs a running server, and none answers on the admin socket")
@@ -157,6 +162,7 @@ func handleUpload[Out any](mux *http.ServeMux, a *API, command string, f func(co
 // recovered ends a command that panicked.
 func (a *API) recovered(w http.ResponseWriter, command string) {
 	if p := recover(); p != nil {
+		a.panics.Add(1)
 		a.log().Error("admin command panicked", "command", command, "panic", p, "stack", string(debug.Stack()))
 		reply(w, http.StatusInternalServerError, failure{"internal error; the server's log has the details"})
 	}

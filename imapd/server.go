@@ -56,9 +56,12 @@ func (s *Server) start() {
 		s.recent.since = time.Now().Truncate(time.Second)
 		setDefault(&s.progress, progressEvery)
 		s.pool.Log = s.Log
-		s.pool.OnPanic = func(any, []byte) { s.stats.panics.Add(1) }
+		s.pool.OnPanic = s.panicked
 	})
 }
+
+// panicked counts.
+func (s *Server) panicked(any, []byte) { s.stats.panics.Add(1) }
 
 // Configure sets what holds for connections to come.
 func (s *Server) Configure(c Config) {
@@ -89,6 +92,7 @@ func (s *Server) ServeTLS(l net.Listener) error {
 func (s *Server) admit(l net.Listener, refusal func(listen.Refused) []byte) net.Listener {
 	return listen.New(l, listen.Config{
 		Limiter: s.limiter, Refusal: refusal, Log: s.Log,
+		OnPanic: s.panicked,
 		OnRefused: func(r listen.Refused) {
 			s.stats.refused.Add(1)
 			s.Log.Warn("imap connection refused", "peer", r.Addr, "limit", r.Reason)

@@ -70,7 +70,7 @@ type Server struct {
 
 // counters count what happened since the start of the process.
 type counters struct {
-	logins, failedLogins, accepted, rejected, recipientsRefused, connectionsRefused, octets atomic.Int64
+	logins, failedLogins, accepted, rejected, recipientsRefused, connectionsRefused, octets, panics atomic.Int64
 }
 
 // Stats are counts since the start of the process.
@@ -87,13 +87,18 @@ type Stats struct {
 
 // Stats returns the counts as they are now.
 func (s *Server) Stats() Stats {
-	return Stats{
+	all := Stats{
 		Stats: s.smtp.Stats(), Logins: s.stats.logins.Load(), FailedLogins: s.stats.failedLogins.Load(),
 		Accepted: s.stats.accepted.Load(), Rejected: s.stats.rejected.Load(),
 		RecipientsRefused: s.stats.recipientsRefused.Load(), ConnectionsRefused: s.stats.connectionsRefused.Load(),
 		Octets: s.stats.octets.Load(),
 	}
+	all.Panics += s.stats.panics.Load()
+	return all
 }
+
+// panicked counts panics outside of sessions.
+func (s *Server) panicked(any, []byte) { s.stats.panics.Add(1) }
 
 // Configure sets what holds for connections to come; postmaster is the domain
 // of "RCPT TO:<postmaster>". It must be called before Serve and may be called
@@ -143,6 +148,7 @@ func (s *Server) ServeTLS(l net.Listener) error {
 func (s *Server) admit(l net.Listener, refusal func(listen.Refused) []byte) net.Listener {
 	return listen.New(l, listen.Config{
 		Limiter: s.limiter, Log: s.Log, Refusal: refusal,
+		OnPanic: s.panicked,
 		OnRefused: func(r listen.Refused) {
 			s.stats.connectionsRefused.Add(1)
 			s.Log.Warn("submission connection refused", "peer", r.Addr, "limit", r.Reason)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -24,8 +25,9 @@ type Listing struct {
 // say that it refuses to answer (127.255.255.x), which many do to those who ask
 // through a public resolver.
 type Blocklists struct {
-	DNS *dns.Resolver
-	Log *slog.Logger
+	DNS     *dns.Resolver
+	Log     *slog.Logger
+	OnPanic func(value any, stack []byte) // counts panics; called from several goroutines; may be nil
 
 	mu     sync.Mutex
 	tested map[string]tested
@@ -59,11 +61,7 @@ func (b *Blocklists) Begin(ctx context.Context, zones []string, addr netip.Addr)
 	var asking sync.WaitGroup
 	for i, zone := range zones {
 		asking.Go(func() {
-			defer func() {
-				if p := recover(); p != nil {
-					b.Log.Error("panic while asking a blocklist", "list", zone, "panic", p)
-				}
-			}()
+			defer b.recovered(zone)
 			if b.works(ctx, zone) {
 				found[i] = b.ask(ctx, zone, addr)
 			}
@@ -79,6 +77,16 @@ func (b *Blocklists) Begin(ctx context.Context, zones []string, addr netip.Addr)
 			}
 		}
 		return all
+	}
+}
+
+func (b *Blocklists) recovered(zone string) {
+	if p := recover(); p != nil {
+		stack := debug.Stack()
+		b.Log.Error("panic while asking a blocklist", "list", zone, "panic", p, "stack", string(stack))
+		if b.OnPanic != nil {
+			b.OnPanic(p, stack)
+		}
 	}
 }
 

@@ -149,11 +149,12 @@ const longest = time.Hour
 
 // guarded runs do under the lock. A panic ends do, and nothing else.
 func (q *Queue) guarded(do func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			q.panicked(0, p)
-		}
-	}()
+	defer q.recovered()
+	q.locked(do)
+}
+
+// locked runs do under the lock, which a panic does not leave locked.
+func (q *Queue) locked(do func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	do()

@@ -68,7 +68,7 @@ type checks struct {
 
 // counters count what happened since the start of the process.
 type counters struct {
-	accepted, rejected, recipientsRefused, connectionsRefused, octets atomic.Int64
+	accepted, rejected, recipientsRefused, connectionsRefused, octets, panics atomic.Int64
 }
 
 // Stats are counts since the start of the process.
@@ -83,12 +83,17 @@ type Stats struct {
 
 // Stats returns the counts as they are now.
 func (s *Server) Stats() Stats {
-	return Stats{
+	all := Stats{
 		Stats: s.smtp.Stats(), Accepted: s.stats.accepted.Load(), Rejected: s.stats.rejected.Load(),
 		RecipientsRefused: s.stats.recipientsRefused.Load(), ConnectionsRefused: s.stats.connectionsRefused.Load(),
 		Octets: s.stats.octets.Load(),
 	}
+	all.Panics += s.stats.panics.Load()
+	return all
 }
+
+// panicked counts panics outside of sessions.
+func (s *Server) panicked(any, []byte) { s.stats.panics.Add(1) }
 
 // Configure sets what holds for connections to come; postmaster is the domain
 // of "RCPT TO:<postmaster>". It must be called before Serve and may be called
@@ -103,7 +108,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 		}
 		s.limiter = listen.NewLimiter(listen.Limits{})
 		s.smtp.Log = s.Log
-		s.lists.DNS, s.lists.Log = s.DNS, s.Log
+		s.lists.DNS, s.lists.Log, s.lists.OnPanic = s.DNS, s.Log, s.panicked
 		s.trust = listTrust
 		s.smtp.NewSession = func(conn *smtpd.Conn) smtpd.Session { return &session{s: s, conn: conn} }
 	})
@@ -114,7 +119,7 @@ func (s *Server) Configure(c Config, postmaster string) error {
 	s.proxies.Store(&nets)
 	how := &checks{blocklists: c.Blocklists}
 	if s.DNS != nil {
-		how.who = &mailauth.Checker{DNS: s.DNS, Hostname: s.Hostname, TrustedSealers: c.TrustedSealers, Log: s.Log}
+		how.who = &mailauth.Checker{DNS: s.DNS, Hostname: s.Hostname, TrustedSealers: c.TrustedSealers, Log: s.Log, OnPanic: s.panicked}
 	}
 	s.checks.Store(how)
 	s.limiter.Set(listen.Limits{Total: c.Connections, Address: c.PerAddress, Network: c.PerNetwork})
@@ -134,6 +139,7 @@ func (s *Server) Serve(l net.Listener) error {
 		Refusal: func(r listen.Refused) []byte {
 			return fmt.Appendf(nil, "421 4.7.0 %s too many connections, try again later\r\n", s.Hostname)
 		},
+		OnPanic: s.panicked,
 		OnRefused: func(r listen.Refused) {
 			s.stats.connectionsRefused.Add(1)
 			s.Log.Warn("smtp connection refused", "peer", r.Addr, "limit", r.Reason)

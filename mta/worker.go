@@ -23,6 +23,7 @@ type worker struct {
 
 func (w *worker) run() {
 	defer w.leave()
+	defer w.q.recovered()
 	for items := w.next(); items != nil; items = w.next() {
 		if !w.send(items) {
 			return
@@ -35,25 +36,26 @@ func (w *worker) run() {
 
 // hangUp closes the connection, if there is one.
 func (w *worker) hangUp() {
-	if w.conn != nil {
-		w.conn.Close()
+	if c := w.conn; c != nil {
+		defer w.q.recovered()
 		w.conn = nil
+		c.Close()
 	}
 }
 
 // leave gives the connection back.
 func (w *worker) leave() {
 	w.hangUp()
-	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
-	w.d.active--
-	w.q.open--
-	if w.doubtful {
-		w.q.doubtful--
-	}
-	w.q.ask(w.d)
-	w.q.forget(w.d)
-	w.q.dispatch()
+	w.q.guarded(func() {
+		w.d.active--
+		w.q.open--
+		if w.doubtful {
+			w.q.doubtful--
+		}
+		w.q.ask(w.d)
+		w.q.forget(w.d)
+		w.q.dispatch()
+	})
 }
 
 // next returns recipients of one message to send to, or nil when it is time to
@@ -62,13 +64,15 @@ func (w *worker) leave() {
 func (w *worker) next() []*item {
 	q, d := w.q, w.d
 	for waited := false; ; waited = true {
-		q.mu.Lock()
-		items := w.take()
-		keep := items == nil && !waited && !q.stopped && w.conn != nil && q.open <= q.config.Load().SendConnections/2
-		if keep {
-			d.idle++
-		}
-		q.mu.Unlock()
+		var items []*item
+		keep := false
+		q.locked(func() {
+			items = w.take()
+			keep = items == nil && !waited && !q.stopped && w.conn != nil && q.open <= q.config.Load().SendConnections/2
+			if keep {
+				d.idle++
+			}
+		})
 		if !keep {
 			return items
 		}
@@ -129,6 +133,13 @@ func (w *worker) send(items []*item) (goOn bool) {
 		q.giveUp(w.d, results[0].Failure)
 	}
 	return v <= defers
+}
+
+// recovered is deferred where a panic is to end no more than what is being done.
+func (q *Queue) recovered() {
+	if p := recover(); p != nil {
+		q.panicked(0, p)
+	}
 }
 
 func (q *Queue) panicked(id storage.QueueID, p any) {
@@ -281,14 +292,14 @@ func (s sectionAt) ReadAt(p []byte, off int64) (int, error) { return s.blob.Read
 
 // release puts items that a worker had where they belong now.
 func (q *Queue) release(items []*item) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.absorb()
+	q.guarded(q.absorb)
 	for _, it := range items {
-		if it.state == busy && q.items[it.Recipient] == it {
-			it.state = idle
-			q.place(it)
-		}
+		q.guarded(func() {
+			if it.state == busy && q.items[it.Recipient] == it {
+				it.state = idle
+				q.place(it)
+			}
+		})
 	}
 	q.wake()
 }
@@ -316,11 +327,11 @@ func (q *Queue) put(items []*item, due time.Time) {
 func (q *Queue) giveUp(d *destination, f *Failure) {
 	for q.hard.Err() == nil {
 		var batch [][]*item
-		q.mu.Lock()
-		for len(batch) < maxTogether && d.ready.len() > 0 {
-			batch = append(batch, d.take())
-		}
-		q.mu.Unlock()
+		q.locked(func() {
+			for len(batch) < maxTogether && d.ready.len() > 0 {
+				batch = append(batch, d.take())
+			}
+		})
 		if batch == nil {
 			return
 		}

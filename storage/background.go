@@ -44,16 +44,19 @@ func (db *DB) startBackground(ctx context.Context) error {
 // goBackground runs a job that Close waits for. A panic ends the job, not the process.
 func (db *DB) goBackground(ctx context.Context, name string, job func(context.Context) error) {
 	db.background.Go(func() {
-		defer func() {
-			if r := recover(); r != nil {
-				db.panics.Add(1)
-				db.log.Error("background job panicked", "job", name, "panic", r, "stack", string(debug.Stack()))
-			}
-		}()
+		defer db.recovered(name)
 		if err := job(ctx); err != nil && ctx.Err() == nil {
 			db.log.Error("background job failed", "job", name, "err", err)
 		}
 	})
+}
+
+// recovered is deferred where a panic is to end no more than what is being done.
+func (db *DB) recovered(doing string) {
+	if r := recover(); r != nil {
+		db.panics.Add(1)
+		db.log.Error("panic in the store", "doing", doing, "panic", r, "stack", string(debug.Stack()))
+	}
 }
 
 // resumeRemovals goes on with removals of accounts that a stop cut off.

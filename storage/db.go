@@ -127,29 +127,56 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	return db.startBackground(background)
 }
 
-// publish is called by the writer after COMMIT, before anyone is answered.
+// publish is called by the writer after COMMIT, before anyone is answered. What
+// was committed cannot be taken back: a panic costs no more than that somebody
+// hears of it later.
 func (db *DB) publish(committed []*tx) {
 	var changes []Change
 	for _, t := range committed {
 		changes = append(changes, t.changes...)
-		db.queue.add(t.queue)
-		for _, id := range t.files {
-			db.blobs.unlinkLater(id)
-		}
-		if len(t.emails) > 0 {
-			db.search.forget(t.emails)
-		}
+		db.pass(t)
 	}
-	if len(changes) == 0 {
-		return
+	if len(changes) > 0 {
+		db.picture(changes)
+		db.wake(changes)
 	}
-	db.indexes.apply(changes)
+}
+
+// pass tells the queue, the blobs and the search index of what a function did.
+func (db *DB) pass(t *tx) {
+	defer db.recovered("pass on what was committed")
+	db.queue.add(t.queue)
+	for _, id := range t.files {
+		db.blobs.unlinkLater(id)
+	}
+	if len(t.emails) > 0 {
+		db.search.forget(t.emails)
+	}
+}
+
+// wake tells all who watch.
+func (db *DB) wake(changes []Change) {
+	defer db.recovered("tell of changes")
 	db.feed.wake(changes)
 	for _, c := range changes {
 		if c.Kind == Added {
 			db.search.notify(c.Account)
 		}
 	}
+}
+
+// picture brings the pictures of mailboxes up to date. Where that panics they
+// may be wrong, and are read from the rows again.
+func (db *DB) picture(changes []Change) {
+	done := false
+	defer func() {
+		if !done {
+			db.indexes.forget()
+		}
+	}()
+	defer db.recovered("bring pictures of mailboxes up to date")
+	db.indexes.apply(changes)
+	done = true
 }
 
 // Watch wakes its holder after changes in the accounts.

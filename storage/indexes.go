@@ -3,6 +3,7 @@ package storage
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -70,11 +71,15 @@ func (s *indexes) get(ctx context.Context, account AccountID, id MailboxID) (*In
 
 // finish loads a picture, adds what was committed meanwhile, and tells all who wait.
 func (s *indexes) finish(id MailboxID, l *loading, account AccountID) {
-	// Others wait for this load: it must not end with its caller.
-	x, err := s.db.loadIndex(context.Background(), account, id)
+	x, err := s.load(account, id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.loading, id)
+	defer close(l.done)
+	l.err = errReading            // if what follows panics
+	current := s.loading[id] == l // unless all was forgotten meanwhile
+	if current {
+		delete(s.loading, id)
+	}
 	if err == nil {
 		e := x.edit()
 		for _, c := range l.pending {
@@ -88,12 +93,31 @@ func (s *indexes) finish(id MailboxID, l *loading, account AccountID) {
 		x = e.done()
 	}
 	l.x, l.err = x, err
-	if err == nil {
+	if err == nil && current {
 		s.loaded[id] = s.lru.PushFront(x)
 		s.bytes += x.Bytes()
 		s.evict()
 	}
-	close(l.done)
+}
+
+var errReading = errors.New("panic while a mailbox was read")
+
+// load reads a picture. Others wait for it: it ends neither with its caller nor
+// in a panic.
+func (s *indexes) load(account AccountID, id MailboxID) (x *Index, err error) {
+	err = errReading
+	defer s.db.recovered("read a mailbox")
+	return s.db.loadIndex(context.Background(), account, id)
+}
+
+// forget lets go of all pictures: they are read again when somebody wants one.
+func (s *indexes) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.loaded)
+	clear(s.loading)
+	s.lru.Init()
+	s.bytes = 0
 }
 
 // apply brings every loaded picture up to date, after a commit.

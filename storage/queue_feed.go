@@ -23,6 +23,7 @@ func (f *queueFeed) add(list []QueueEntry) {
 		return
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, e := range list {
 		if e.Gone {
 			delete(f.there, e.Recipient)
@@ -33,7 +34,6 @@ func (f *queueFeed) add(list []QueueEntry) {
 	if f.watched {
 		f.changed = append(f.changed, list...)
 	}
-	f.mu.Unlock()
 	select {
 	case f.c <- struct{}{}:
 	default:

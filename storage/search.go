@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -221,13 +220,8 @@ func (s *searchIndex) run(ctx context.Context) {
 			return
 		case <-time.After(searchDelay):
 		}
-		err := s.catchUp(ctx)
-		if err == nil || ctx.Err() != nil {
+		if s.round(ctx) || ctx.Err() != nil {
 			continue
-		}
-		s.log.Error("search index", "err", err)
-		if isDamage(err) {
-			s.rebuild(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -235,6 +229,21 @@ func (s *searchIndex) run(ctx context.Context) {
 			s.kick()
 		}
 	}
+}
+
+// round does all that is pending, or begins anew where the index is damaged. It
+// tells whether all went well.
+func (s *searchIndex) round(ctx context.Context) bool {
+	defer s.source.db.recovered("index for search")
+	err := s.catchUp(ctx)
+	if err == nil || ctx.Err() != nil {
+		return true
+	}
+	s.log.Error("search index", "err", err)
+	if isDamage(err) {
+		s.rebuild(ctx)
+	}
+	return false
 }
 
 func isDamage(err error) bool {
@@ -262,14 +271,10 @@ func (s *searchIndex) rebuild(ctx context.Context) {
 }
 
 // catchUp does all that is pending. What fails stays pending.
-func (s *searchIndex) catchUp(ctx context.Context) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
+func (s *searchIndex) catchUp(ctx context.Context) error {
 	s.mu.Lock()
-	err, s.damage = s.damage, nil
+	err := s.damage
+	s.damage = nil
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -282,16 +287,25 @@ func (s *searchIndex) catchUp(ctx context.Context) (err error) {
 		if !ok {
 			return nil
 		}
-		more, err := s.indexBatch(ctx, account)
-		if err != nil || more {
+		if err := s.index(ctx, account); err != nil {
+			return fmt.Errorf("account %d: %w", account, err)
+		}
+	}
+}
+
+// index takes in some emails of an account, which stays pending until there
+// are no more.
+func (s *searchIndex) index(ctx context.Context, account AccountID) (err error) {
+	more := true
+	defer func() {
+		if more || err != nil {
 			s.mu.Lock()
 			s.pending[account] = true
 			s.mu.Unlock()
 		}
-		if err != nil {
-			return fmt.Errorf("account %d: %w", account, err)
-		}
-	}
+	}()
+	more, err = s.indexBatch(ctx, account)
+	return err
 }
 
 func (s *searchIndex) take() (AccountID, bool) {
@@ -355,11 +369,13 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 	if err != nil || len(texts) == 0 {
 		return false, err
 	}
-	if s.known == nil || len(s.known) > maxKnown {
-		s.known = map[string]bool{}
+	known := s.known
+	s.known = nil // until what it is told is committed
+	if known == nil || len(known) > maxKnown {
+		known = map[string]bool{}
 	}
 	err = s.inTx(ctx, func(whole context.Context, t *sql.Tx) error {
-		w := newSearchWriter(whole, t, s.known)
+		w := newSearchWriter(whole, t, known)
 		for _, e := range texts {
 			if err := w.add(e); err != nil {
 				return fmt.Errorf("email %d: %w", e.id, err)
@@ -372,8 +388,8 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 			account, texts[len(texts)-1].id)
 		return err
 	})
-	if err != nil {
-		s.known = nil // what it was told is rolled back
+	if err == nil {
+		s.known = known
 	}
 	return true, err
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +50,12 @@ type Manager struct {
 	ready   bool        // renewer runs
 	cancel  chan struct{}
 	done    sync.WaitGroup
+
+	panics atomic.Int64
 }
+
+// Panics returns how many times a look at the certificates ended in a panic.
+func (m *Manager) Panics() int64 { return m.panics.Load() }
 
 // A set is the certificates that are in use.
 type set struct {
@@ -106,7 +112,7 @@ func (m *Manager) Reload(c Config, names, resolvers []string) error {
 		return nil
 	}
 	m.stopRenewer() // two would not know of each other's attempts
-	r, err := newRenewer(c, o, m.current.Store)
+	r, err := newRenewer(c, o, m.current.Store, &m.panics)
 	if err != nil {
 		return errors.Join(err, m.resume())
 	}
@@ -120,7 +126,7 @@ func (m *Manager) resume() error {
 	if m.cfg.Mode != "acme" {
 		return nil
 	}
-	r, err := newRenewer(m.cfg, m.opts, m.current.Store)
+	r, err := newRenewer(m.cfg, m.opts, m.current.Store, &m.panics)
 	if err == nil {
 		m.take(r)
 	}
@@ -300,8 +306,10 @@ func (m *Manager) poll() {
 }
 
 // refresh takes changed files into use, or renews our own certificate. What
-// fails is logged once: the files must change before it is tried again.
+// fails is logged once: the files must change before it is tried again. A panic
+// ends this look only.
 func (m *Manager) refresh(now time.Time) {
+	defer recovered(m.log, &m.panics)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	leaf := m.current.Load().first.Leaf
@@ -325,6 +333,14 @@ func (m *Manager) refresh(now time.Time) {
 		return
 	}
 	m.use(s)
+}
+
+// recovered is deferred where a panic is to end no more than what is being done.
+func recovered(log *slog.Logger, panics *atomic.Int64) {
+	if p := recover(); p != nil {
+		panics.Add(1)
+		log.Error("panic over certificates", "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // load returns the certificates of the modes other than "acme".

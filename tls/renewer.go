@@ -12,9 +12,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +49,7 @@ type renewer struct {
 	keys    *keyring
 	log     *slog.Logger
 	publish func(*set)
+	panics  *atomic.Int64
 
 	ctx     context.Context // ends with stop
 	cancel  context.CancelFunc
@@ -91,12 +92,12 @@ func (h *held) early(now time.Time) bool {
 }
 
 // newRenewer loads what there is on the disk.
-func newRenewer(cfg Config, o Options, publish func(*set)) (*renewer, error) {
+func newRenewer(cfg Config, o Options, publish func(*set), panics *atomic.Int64) (*renewer, error) {
 	client, err := newClient(cfg, acmeDir(o.Dir), o.Resolvers, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	r := &renewer{dir: o.Dir, names: o.Names, terms: cfg.AcceptTerms, ca: client, keys: client.keys, log: o.Log, publish: publish}
+	r := &renewer{dir: o.Dir, names: o.Names, terms: cfg.AcceptTerms, ca: client, keys: client.keys, log: o.Log, publish: publish, panics: panics}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.open(fingerprint(cfg)); err != nil {
 		client.close()
@@ -186,11 +187,7 @@ func (r *renewer) show() {
 
 // pass does what is due. A panic in it ends this pass only.
 func (r *renewer) pass(ctx context.Context) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("panic while certificates were renewed", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer recovered(r.log, r.panics)
 	r.renewStopgap()
 	if !r.terms {
 		r.warn(errTerms)
@@ -277,10 +274,7 @@ func (r *renewer) ask(ctx context.Context, name string) {
 func (r *renewer) attempt(ctx context.Context, name string, key crypto.Signer) error {
 	r.working.Lock()
 	defer r.working.Unlock()
-	r.mu.Lock()
-	before := r.certs[name]
-	r.write(r.record.begun(name, time.Now()))
-	r.mu.Unlock()
+	before := r.begin(name)
 	err := r.ca.obtain(ctx, name, key)
 	if err == nil {
 		r.reload(ctx, name)
@@ -295,6 +289,14 @@ func (r *renewer) attempt(ctx context.Context, name string, key crypto.Signer) e
 	}
 	r.write(r.record)
 	return err
+}
+
+// begin records an attempt, and returns what there is before it.
+func (r *renewer) begin(name string) *held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.write(r.record.begun(name, time.Now()))
+	return r.certs[name]
 }
 
 // settle records the outcome of an attempt. r.mu is held.

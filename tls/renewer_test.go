@@ -126,7 +126,7 @@ func startRenewer(t *testing.T, dir string, f ca) *run {
 		t.Fatal(err)
 	}
 	r := &run{}
-	r.renewer = &renewer{dir: dir, names: []string{"mail.home.example"}, terms: true, ca: f, keys: keys, log: slog.New(slog.DiscardHandler), publish: r.shown.Store}
+	r.renewer = &renewer{dir: dir, names: []string{"mail.home.example"}, terms: true, ca: f, keys: keys, log: slog.New(slog.DiscardHandler), publish: r.shown.Store, panics: new(atomic.Int64)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.open("config"); err != nil {
 		t.Fatal(err)

@@ -178,12 +178,16 @@ func (s *Server) ServeTLS(l net.Listener) error {
 func (s *Server) admit(l net.Listener) net.Listener {
 	return listen.New(l, listen.Config{
 		Limiter: s.limiter, Log: s.Log,
+		OnPanic: s.panicked,
 		OnRefused: func(r listen.Refused) {
 			s.stats.refused.Add(1)
 			s.Log.Debug("http connection refused", "peer", r.Addr, "limit", r.Reason)
 		},
 	})
 }
+
+// panicked counts.
+func (s *Server) panicked(any, []byte) { s.stats.panics.Add(1) }
 
 // Shutdown closes the listeners and idle connections, lets requests finish,
 // and closes everything when ctx ends.

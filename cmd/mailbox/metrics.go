@@ -46,8 +46,12 @@ func newMetrics(s *server) http.Handler {
 		counter("connections_refused_total", "Connections refused for a limit.", labels, func() int64 { return stats().refused })
 		counter(panics, "Panics that were recovered.", labels, func() int64 { return stats().panics })
 	}
-	counter(panics, "Panics that were recovered.", prometheus.Labels{"service": "queue"}, func() int64 { return s.queue.Stats().Panics })
-	counter(panics, "Panics that were recovered.", prometheus.Labels{"service": "storage"}, s.db.Panics)
+	for service, count := range map[string]func() int64{
+		"queue": func() int64 { return s.queue.Stats().Panics }, "storage": s.db.Panics, "dns": s.dns.Panics, "tls": s.certs.Panics,
+		"admin": func() int64 { return s.api.Panics() }, "signers": s.signers.panics.Load, "server": s.panics.Load,
+	} {
+		counter(panics, "Panics that were recovered.", prometheus.Labels{"service": service}, count)
+	}
 
 	counter("mta_messages_accepted_total", "Messages taken from the internet and filed.", nil, func() int64 { return s.mta.Stats().Accepted })
 	counter("mta_messages_rejected_total", "Messages refused after their last octet.", nil, func() int64 { return s.mta.Stats().Rejected })
@@ -76,7 +80,16 @@ func newMetrics(s *server) http.Handler {
 	counter("imapd_commands_total", "Commands.", nil, func() int64 { return s.imapd.Stats().Commands })
 	counter("imapd_commands_bad_total", "Commands answered BAD.", nil, func() int64 { return s.imapd.Stats().BadCommands })
 	counter("imapd_appended_total", "Messages that clients uploaded.", nil, func() int64 { return s.imapd.Stats().Appended })
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	all := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := s.survive(func() error {
+			all.ServeHTTP(w, r)
+			return nil
+		})
+		if err != nil {
+			panic(http.ErrAbortHandler) // ends the connection, and is not logged again
+		}
+	})
 }
 
 // connectionStats are what every service counts of its connections.

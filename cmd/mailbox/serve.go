@@ -64,14 +64,14 @@ func serve(ctx context.Context, file string, cfg config, log *slog.Logger, level
 			return s.db.Failure()
 		case <-hup:
 			notify(log, daemon.SdNotifyReloading)
-			if err := reload(ctx, s, file, level); err != nil {
+			if err := s.survive(func() error { return reload(ctx, s, file, level) }); err != nil {
 				log.Error("configuration not reloaded; the old one holds", "err", err)
 			} else {
 				log.Info("configuration reloaded")
 			}
 			notify(log, daemon.SdNotifyReady)
 		case <-watchdog:
-			if err := s.alive(ctx); err != nil {
+			if err := s.survive(func() error { return s.alive(ctx) }); err != nil {
 				log.Error("not well; systemd's watchdog is not fed", "err", err)
 				continue
 			}

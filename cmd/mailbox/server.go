@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailbox/admin"
@@ -43,8 +45,10 @@ type server struct {
 	signers *signers
 	imapd   *imapd.Server
 	web     *web.Server
+	api     *admin.API
 	admin   *http.Server
 	metrics http.Handler
+	panics  atomic.Int64
 
 	mu        sync.Mutex // one reload at a time
 	cfg       config
@@ -119,15 +123,15 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 		return nil, err
 	}
 	s.metrics = newMetrics(s)
-	api := &admin.API{
+	s.api = &admin.API{
 		DB: s.db, Sessions: sessions{s.imapd}, Signers: s.signers, Certificates: certificates{s.certs},
 		Level: level, Metrics: s.metrics, Log: log.With("room", "admin"),
 	}
-	if err = s.startAdmin(api); err != nil {
+	if err = s.startAdmin(); err != nil {
 		return nil, err
 	}
-	s.startSigners(ctx, api)
-	s.running.Go(func() { s.ended("queue", s.queue.Run()) })
+	s.startSigners(ctx)
+	s.running.Go(func() { s.run("queue", s.queue.Run) })
 	if err = s.listen(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -136,19 +140,19 @@ func start(ctx context.Context, cfg config, log *slog.Logger, level *slog.LevelV
 }
 
 // startSigners lets the signers keep in step with the store until shutdown.
-func (s *server) startSigners(ctx context.Context, api *admin.API) {
+func (s *server) startSigners(ctx context.Context) {
 	ctx, s.endSigners = context.WithCancel(context.WithoutCancel(ctx))
-	s.running.Go(func() { s.signers.run(ctx, api) })
+	s.running.Go(func() { s.signers.run(ctx, s.api) })
 }
 
 // startAdmin opens the operator's socket.
-func (s *server) startAdmin(api *admin.API) error {
-	l, err := admin.Listen(s.cfg.Admin.Socket, api.Log)
+func (s *server) startAdmin() error {
+	l, err := admin.Listen(s.cfg.Admin.Socket, s.api.Log)
 	if err != nil {
 		return err
 	}
-	s.admin = admin.NewServer(api.Handler(), api.Log)
-	s.running.Go(func() { s.ended("admin", s.admin.Serve(l)) })
+	s.admin = admin.NewServer(s.api.Handler(), s.api.Log)
+	s.running.Go(func() { s.run("admin", func() error { return s.admin.Serve(l) }) })
 	return nil
 }
 
@@ -209,18 +213,31 @@ func (s *server) listen(ctx context.Context, cfg config) error {
 	for _, v := range services {
 		if l := opened[v.key()]; l != nil && s.listeners[v.key()] == nil {
 			s.listeners[v.key()] = l
-			s.running.Go(func() { s.ended(v.key(), v.serve(l)) })
+			s.running.Go(func() { s.run(v.key(), func() error { return v.serve(l) }) })
 			s.log.Info("listening", "service", v.name, "address", l.Addr().String())
 		}
 	}
 	return nil
 }
 
-// ended logs the end of a service that nobody asked for.
-func (s *server) ended(service string, err error) {
+// run does work of a service, and logs an end of it that nobody asked for.
+func (s *server) run(service string, work func() error) {
+	err := s.survive(work)
 	if err != nil && !errors.Is(err, listen.ErrClosed) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		s.log.Error("service ended", "service", service, "err", err)
 	}
+}
+
+// survive does work. A panic in it is counted, logged, and an error.
+func (s *server) survive(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panics.Add(1)
+			s.log.Error("panic", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return work()
 }
 
 func (s *server) serveMetrics(l net.Listener) error {
@@ -317,22 +334,22 @@ func (s *server) shutdown() {
 	s.mu.Unlock()
 	var parts sync.WaitGroup
 	if s.mta != nil {
-		parts.Go(func() { s.ended("mta", s.mta.Shutdown(ctx)) })
+		parts.Go(func() { s.run("mta", func() error { return s.mta.Shutdown(ctx) }) })
 	}
 	if s.msa != nil {
-		parts.Go(func() { s.ended("msa", s.msa.Shutdown(ctx)) })
+		parts.Go(func() { s.run("msa", func() error { return s.msa.Shutdown(ctx) }) })
 	}
 	if s.imapd != nil {
-		parts.Go(func() { s.ended("imapd", s.imapd.Shutdown(ctx)) })
+		parts.Go(func() { s.run("imapd", func() error { return s.imapd.Shutdown(ctx) }) })
 	}
 	if s.web != nil {
-		parts.Go(func() { s.ended("web", s.web.Shutdown(ctx)) })
+		parts.Go(func() { s.run("web", func() error { return s.web.Shutdown(ctx) }) })
 	}
 	if s.queue != nil {
-		parts.Go(func() { s.ended("queue", s.queue.Shutdown(ctx)) })
+		parts.Go(func() { s.run("queue", func() error { return s.queue.Shutdown(ctx) }) })
 	}
 	if s.admin != nil {
-		parts.Go(func() { s.ended("admin", s.admin.Shutdown(ctx)) })
+		parts.Go(func() { s.run("admin", func() error { return s.admin.Shutdown(ctx) }) })
 	}
 	parts.Wait()
 	if s.endSigners != nil {

@@ -31,6 +31,7 @@ type signers struct {
 	signing atomic.Pointer[map[string]*mailauth.Signer] // by domain, in A-labels
 	domains atomic.Pointer[[]string]                    // that may lack keys; nil: none does
 	wake    chan struct{}                               // something changed
+	panics  atomic.Int64
 }
 
 // keysEvery is how often the DNS is asked for the records of keys that wait.
@@ -97,6 +98,7 @@ func (s *signers) run(ctx context.Context, keys *admin.API) {
 func (s *signers) round(ctx context.Context, keys *admin.API) {
 	defer func() {
 		if p := recover(); p != nil {
+			s.panics.Add(1)
 			s.log.Error("panic over DKIM keys", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()

@@ -69,7 +69,11 @@ type TLSA struct {
 // same thing at the same time ask once. A Resolver is safe for concurrent use.
 type Resolver struct {
 	current atomic.Pointer[generation]
+	panics  atomic.Int64
 }
+
+// Panics returns the number of lookups that panicked.
+func (r *Resolver) Panics() int64 { return r.panics.Load() }
 
 // New returns a Resolver that asks the servers of c.
 func New(c Config) (*Resolver, error) {
@@ -88,7 +92,7 @@ func (r *Resolver) Configure(c Config) error {
 	if err != nil {
 		return err
 	}
-	r.current.Store(newGeneration(servers))
+	r.current.Store(newGeneration(servers, &r.panics))
 	return nil
 }
 
@@ -137,9 +141,9 @@ func (r *Resolver) TLSA(ctx context.Context, name string) (Answer[TLSA], error) 
 // addresses then these are the Answer. Without any, the error is temporary if
 // either was, and ErrNotFound if both were.
 func (r *Resolver) Addrs(ctx context.Context, host string) (Answer[netip.Addr], error) {
-	six := make(chan result, 1)
-	go func() { six <- r.lookup(ctx, host, dns.TypeAAAA) }() // ends with ctx, or with the lookup
-	return answer(both(r.lookup(ctx, host, dns.TypeA), <-six), func(data string) netip.Addr {
+	six := r.begin(host, dns.TypeAAAA)
+	four := r.lookup(ctx, host, dns.TypeA)
+	return answer(both(four, six(ctx)), func(data string) netip.Addr {
 		a, _ := netip.AddrFromSlice([]byte(data)) // 4 or 16 octets: the parser has seen to it
 		return a.Unmap()
 	})

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +23,7 @@ type generation struct {
 	servers []*server
 	try     time.Duration // how long one server may take
 	slots   chan struct{} // one taken by each flight that asks servers
+	panics  *atomic.Int64
 
 	mu      sync.Mutex
 	cache   cache
@@ -35,11 +39,12 @@ type flight struct {
 	result result
 }
 
-func newGeneration(servers []*server) *generation {
+func newGeneration(servers []*server, panics *atomic.Int64) *generation {
 	return &generation{
 		servers: servers,
 		try:     tryTimeout,
 		slots:   make(chan struct{}, maxFlights),
+		panics:  panics,
 		cache:   cache{results: make(map[question]result)},
 		flights: make(map[question]*flight),
 	}
@@ -47,24 +52,31 @@ func newGeneration(servers []*server) *generation {
 
 // lookup returns what is known of a name, or else what a server says.
 func (r *Resolver) lookup(ctx context.Context, name string, typ uint16) result {
-	text, err := canonical(name)
-	if err != nil {
-		return result{err: fmt.Errorf("%s %q: %w", typeName(typ), name, err)}
-	}
-	return r.current.Load().lookup(ctx, question{text, typ})
+	return r.begin(name, typ)(ctx)
 }
 
-func (g *generation) lookup(ctx context.Context, q question) result {
-	known, f := g.join(q)
-	if f == nil {
-		return known
+// begin is lookup that does not wait: wait, which must be called, does.
+func (r *Resolver) begin(name string, typ uint16) (wait func(context.Context) result) {
+	text, err := canonical(name)
+	if err != nil {
+		return func(context.Context) result { return result{err: fmt.Errorf("%s %q: %w", typeName(typ), name, err)} }
 	}
-	select {
-	case <-f.done:
-		return f.result
-	case <-ctx.Done():
-		g.leave(q, f)
-		return failed(q, context.Cause(ctx))
+	return r.current.Load().begin(question{text, typ})
+}
+
+func (g *generation) begin(q question) (wait func(context.Context) result) {
+	known, f := g.join(q)
+	return func(ctx context.Context) result {
+		if f == nil {
+			return known
+		}
+		select {
+		case <-f.done:
+			return f.result
+		case <-ctx.Done():
+			g.leave(q, f)
+			return failed(q, context.Cause(ctx))
+		}
 	}
 }
 
@@ -121,6 +133,8 @@ func (g *generation) fly(ctx context.Context, q question, f *flight) {
 func (g *generation) land(ctx context.Context, q question) (res result) {
 	defer func() {
 		if v := recover(); v != nil {
+			g.panics.Add(1)
+			slog.Error("panic in a DNS lookup", "question", q.String(), "panic", v, "stack", string(debug.Stack()))
 			res = failed(q, fmt.Errorf("panic: %v", v))
 		}
 	}()

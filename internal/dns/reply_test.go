@@ -3,6 +3,7 @@ package dns
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,7 +159,7 @@ func convert(t *testing.T, typ uint16, res result) {
 // resolverOf returns a Resolver that knows this result, and that the name has
 // no addresses otherwise.
 func resolverOf(q question, res result) *Resolver {
-	g := newGeneration(nil)
+	g := newGeneration(nil, new(atomic.Int64))
 	res.expires = time.Now().Add(time.Hour)
 	for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		g.cache.put(question{q.name, typ}, result{err: ErrNoRecords, expires: res.expires})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -23,12 +24,13 @@ const (
 
 // Config says how a Listener admits connections. Every field may be zero.
 type Config struct {
-	Limiter       *Limiter             // nil means no limits
-	Proxies       []netip.Prefix       // peers that must send a PROXY header, v1 or v2; from others it is not understood
-	HeaderTimeout time.Duration        // for the PROXY header; 0 means 5 seconds
-	Refusal       func(Refused) []byte // what a refused peer is sent before the close; nil means nothing. Leave nil under implicit TLS
-	OnRefused     func(Refused)        // counts refusals; called from several goroutines
-	Log           *slog.Logger         // nil means slog.Default()
+	Limiter       *Limiter                      // nil means no limits
+	Proxies       []netip.Prefix                // peers that must send a PROXY header, v1 or v2; from others it is not understood
+	HeaderTimeout time.Duration                 // for the PROXY header; 0 means 5 seconds
+	Refusal       func(Refused) []byte          // what a refused peer is sent before the close; nil means nothing. Leave nil under implicit TLS
+	OnRefused     func(Refused)                 // counts refusals; called from several goroutines
+	OnPanic       func(value any, stack []byte) // counts panics; called from several goroutines; may be nil
+	Log           *slog.Logger                  // nil means slog.Default()
 }
 
 // Refused describes a connection that was closed for a limit.
@@ -149,6 +151,7 @@ func nextWait(last time.Duration, err error) time.Duration {
 
 // sort sends c on its way without ever waiting for its peer.
 func (l *Listener) sort(c net.Conn) {
+	defer l.recovered(c)
 	addr := addrOf(c.RemoteAddr())
 	if !contains(l.cfg.Proxies, addr) {
 		l.offer(c, addr)
@@ -251,7 +254,11 @@ func (l *Listener) untrack(c net.Conn) {
 
 func (l *Listener) recovered(c net.Conn) {
 	if v := recover(); v != nil {
-		l.cfg.Log.Error("panic before a connection was served", "peer", c.RemoteAddr().String(), "panic", v)
+		stack := debug.Stack()
+		l.cfg.Log.Error("panic before a connection was served", "peer", c.RemoteAddr().String(), "panic", v, "stack", string(stack))
+		if l.cfg.OnPanic != nil {
+			l.cfg.OnPanic(v, stack)
+		}
 		c.Close()
 	}
 }

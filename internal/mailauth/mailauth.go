@@ -55,6 +55,8 @@ type Checker struct {
 	Timeout        time.Duration // for what begins at MAIL, and again for the rest; 0 means 20 seconds (RFC 7208 section 4.6.4)
 	TrustedSealers []string      // domains whose ARC seals count
 	Log            *slog.Logger  // nil means slog.Default()
+
+	OnPanic func(value any, stack []byte) // counts panics; called from several goroutines; may be nil
 }
 
 // A Peer is who is sending, as far as that is known at MAIL.
@@ -98,7 +100,7 @@ type Inquiry struct {
 // Begin starts what can be found out at MAIL, in the background: iprev and SPF.
 // Check or End must follow.
 func (c *Checker) Begin(ctx context.Context, p Peer) *Inquiry {
-	q := &Inquiry{c: c, ctx: ctx, early: group{log: c.log()}}
+	q := &Inquiry{c: c, ctx: ctx, early: group{c: c}}
 	ctx, q.cancel = c.limit(ctx)
 	addr := p.Addr.Unmap().WithZone("")
 	internal := "internal error" // stays where a check panics
@@ -137,7 +139,7 @@ func (q *Inquiry) Check(header message.Header, body io.Reader) (*Results, error)
 	defer q.End()
 	ctx, cancel := q.c.limit(q.ctx)
 	defer cancel()
-	late := group{log: q.c.log()}
+	late := group{c: q.c}
 	defer late.wait()
 
 	a := readAuthors(header)
@@ -258,19 +260,25 @@ func (c *Checker) log() *slog.Logger {
 
 // A group is functions that run side by side. A panic ends only its function.
 type group struct {
-	log     *slog.Logger
+	c       *Checker
 	running sync.WaitGroup
 }
 
 func (g *group) start(f func()) {
 	g.running.Go(func() {
-		defer func() {
-			if v := recover(); v != nil {
-				g.log.Error("check panicked", "panic", v, "stack", string(debug.Stack()))
-			}
-		}()
+		defer g.c.recovered()
 		f()
 	})
 }
 
 func (g *group) wait() { g.running.Wait() }
+
+func (c *Checker) recovered() {
+	if v := recover(); v != nil {
+		stack := debug.Stack()
+		c.log().Error("check panicked", "panic", v, "stack", string(stack))
+		if c.OnPanic != nil {
+			c.OnPanic(v, stack)
+		}
+	}
+}

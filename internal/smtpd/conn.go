@@ -129,8 +129,9 @@ func (c *Conn) protocol(utf8 bool) string {
 // Close implements net.Conn. go-smtp calls it when it is through.
 func (c *Conn) Close() error {
 	c.once.Do(func() {
+		defer close(c.done)
+		defer c.recovered()
 		c.flush()
-		close(c.done)
 	})
 	return nil
 }

@@ -22,14 +22,8 @@ const (
 // Read implements net.Conn for go-smtp: one command line, or octets of a chunk
 // that was announced.
 func (c *Conn) Read(p []byte) (n int, err error) {
-	defer func() {
-		if v := recover(); v != nil { // go-smtp does not recover here
-			c.server.stats.panics.Add(1)
-			c.log.Error("panic while reading SMTP", "panic", v, "stack", string(debug.Stack()))
-			c.lastReply.Store(true)
-			n, err = 0, io.EOF
-		}
-	}()
+	n, err = 0, io.EOF // after a panic
+	defer c.recovered()
 	switch {
 	case len(c.pending) > 0:
 	case c.tail != "":
@@ -48,6 +42,16 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	n = copy(p, c.pending)
 	c.pending = c.pending[n:]
 	return n, nil
+}
+
+// recovered is deferred where go-smtp calls us and does not recover. What
+// follows a panic is the end of the connection.
+func (c *Conn) recovered() {
+	if v := recover(); v != nil {
+		c.server.stats.panics.Add(1)
+		c.log.Error("panic in an SMTP connection", "panic", v, "stack", string(debug.Stack()))
+		c.lastReply.Store(true)
+	}
 }
 
 // readChunk gives octets that follow BDAT (RFC 3030 section 2).

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -10,7 +11,9 @@ import (
 // Write implements net.Conn for go-smtp, which writes whole lines. They are
 // corrected where go-smtp is wrong, and kept until the next read would block,
 // so that a pipelined group costs one write.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (n int, err error) {
+	err = io.ErrClosedPipe // after a panic
+	defer c.recovered()
 	if c.writeErr != nil {
 		return 0, c.writeErr
 	}

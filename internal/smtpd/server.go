@@ -182,7 +182,11 @@ func newLibrary(s *Server, cfg Config) *library {
 		if !ok {
 			return nil, fmt.Errorf("connection is a %T", sc.Conn())
 		}
-		return &session{c: c, s: s.NewSession(c)}, nil
+		own := &session{c: c}
+		return own, own.guard(func() error {
+			own.s = s.NewSession(c)
+			return nil
+		})
 	}))
 	g.Domain = cfg.Hostname
 	g.MaxRecipients, g.MaxMessageBytes, g.MaxLineLength = cfg.MaxRecipients, cfg.MaxSize, 0

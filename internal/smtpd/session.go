@@ -133,10 +133,14 @@ func (s *session) Rcpt(address string, o *smtp.RcptOptions) error {
 
 // AuthMechanisms implements smtp.AuthSession.
 func (s *session) AuthMechanisms() []string {
+	var names []string
 	if l, ok := s.s.(Login); ok {
-		return l.Mechanisms()
+		_ = s.guard(func() error { // what fails offers nothing
+			names = l.Mechanisms()
+			return nil
+		})
 	}
-	return nil
+	return names
 }
 
 // Auth implements smtp.AuthSession.
