@@ -424,7 +424,9 @@ func (db *DB) MaySendAs(ctx context.Context, account AccountID, address string) 
 // has tells whether anybody has an address, and whether the account does:
 // itself, or as a target of the alias.
 func (db *DB) has(ctx context.Context, account AccountID, address string) (taken, own bool, err error) {
-	err = db.readDB.QueryRowContext(ctx, `SELECT count(*) > 0, coalesce(max(d.account = ?1 OR t.target IN (SELECT address FROM address WHERE account = ?1)), 0)
-		FROM address d LEFT JOIN alias_target t ON t.address = d.address WHERE d.address = ?2`, account, address).Scan(&taken, &own)
+	err = db.reads.owner.QueryRowContext(ctx, account, address).Scan(&taken, &own)
 	return taken, own, err
 }
+
+const selectOwner = `SELECT count(*) > 0, coalesce(max(d.account = ?1 OR t.target IN (SELECT address FROM address WHERE account = ?1)), 0)
+	FROM address d LEFT JOIN alias_target t ON t.address = d.address WHERE d.address = ?2`

@@ -57,49 +57,82 @@ type bodyHash struct {
 const bodyBuffer = 4 << 10
 
 func newBodyHash(relaxed bool) *bodyHash {
-	return &bodyHash{relaxed: relaxed, sum: sha256.New(), out: make([]byte, 0, bodyBuffer+8)}
+	return &bodyHash{relaxed: relaxed, sum: sha256.New(), out: make([]byte, 0, bodyBuffer)}
 }
+
+// What is put into canonical forms. They are never changed.
+var (
+	lineEnd = []byte("\r\n")
+	blank   = []byte(" ")
+)
 
 // Write takes the next octets of the body. It never fails.
 func (h *bodyHash) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if h.cr && c != '\n' {
-			h.put('\r')
+	n := len(p)
+	for len(p) > 0 {
+		if run := h.plain(p); run > 0 {
+			h.endCR()
+			h.put(p[:run])
+			p = p[run:]
+			continue
 		}
-		h.cr = c == '\r'
-		switch {
-		case h.cr:
-		case c == '\n':
+		switch p[0] {
+		case '\n':
+			h.cr = false
 			h.breaks++
 			h.space = false
-		case h.relaxed && (c == ' ' || c == '\t'):
+		case '\r':
+			h.endCR()
+			h.cr = true
+		default: // space, relaxed
+			h.endCR()
 			h.space = true
-		default:
-			h.put(c)
+		}
+		p = p[1:]
+	}
+	return n, nil
+}
+
+// plain is how many octets stand for themselves, whatever is around them.
+func (h *bodyHash) plain(p []byte) int {
+	for i, c := range p {
+		if c <= ' ' && (c == '\r' || c == '\n' || h.relaxed && (c == ' ' || c == '\t')) {
+			return i
 		}
 	}
-	return len(p), nil
+	return len(p)
 }
 
-// put adds an octet that is neither of a line end nor space.
-func (h *bodyHash) put(c byte) {
+// endCR puts a CR that was not the begin of a line end.
+func (h *bodyHash) endCR() {
+	if h.cr {
+		h.cr = false
+		h.put(lineEnd[:1])
+	}
+}
+
+// put adds octets that are neither of a line end nor space.
+func (h *bodyHash) put(run []byte) {
 	for ; h.breaks > 0; h.breaks-- {
-		h.emit('\r')
-		h.emit('\n')
+		h.emit(lineEnd)
 	}
 	if h.space {
-		h.emit(' ')
+		h.emit(blank)
 		h.space = false
 	}
-	h.emit(c)
+	h.emit(run)
 }
 
-func (h *bodyHash) emit(c byte) {
-	h.out = append(h.out, c)
-	h.length++
-	if len(h.out) >= bodyBuffer {
+func (h *bodyHash) emit(run []byte) {
+	h.length += int64(len(run))
+	if len(h.out)+len(run) > bodyBuffer {
 		h.flush()
 	}
+	if len(run) > bodyBuffer {
+		h.sum.Write(run)
+		return
+	}
+	h.out = append(h.out, run...)
 }
 
 func (h *bodyHash) flush() {
@@ -109,12 +142,9 @@ func (h *bodyHash) flush() {
 
 // finish ends the body.
 func (h *bodyHash) finish() {
-	if h.cr {
-		h.put('\r')
-	}
+	h.endCR()
 	if h.length > 0 || !h.relaxed {
-		h.emit('\r')
-		h.emit('\n')
+		h.emit(lineEnd)
 	}
 	h.flush()
 	h.done = h.sum.Sum(nil)
