@@ -37,13 +37,14 @@ func (db *DB) Mailbox(ctx context.Context, account AccountID, name string) (Mail
 	if err != nil {
 		return Mailbox{}, ErrNonexistent // what can have no mailbox has none
 	}
-	m, err := scanMailbox(db.readDB.QueryRowContext(ctx,
-		`SELECT `+mailboxColumns+` FROM mailbox WHERE account = ? AND name = ? AND present = 1`, account, name).Scan)
+	m, err := scanMailbox(db.reads.mailbox.QueryRowContext(ctx, account, name).Scan)
 	if errors.Is(err, ErrNotFound) {
 		err = ErrNonexistent
 	}
 	return m, err
 }
+
+const selectMailbox = `SELECT ` + mailboxColumns + ` FROM mailbox WHERE account = ? AND name = ? AND present = 1`
 
 // CreateMailbox makes a mailbox and its missing parents. use is a special use
 // of RFC 6154, or "". ErrExists: the mailbox exists, or another one has that

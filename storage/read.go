@@ -68,7 +68,7 @@ func scanMessage(scan func(...any) error) (Message, error) {
 
 // reads are queries that are asked for every message that comes, is sent or is
 // read: to prepare them takes longer than to run them.
-type reads struct{ queued, blob, address, owner, overQuota, acquaintance *sql.Stmt }
+type reads struct{ queued, blob, address, owner, mailbox, overQuota, acquaintance *sql.Stmt }
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
 	for _, q := range []struct {
@@ -79,6 +79,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) (err error) {
 		{&r.blob, selectPieces},
 		{&r.address, selectAddress},
 		{&r.owner, selectOwner},
+		{&r.mailbox, selectMailbox},
 		{&r.overQuota, selectOverQuota},
 		{&r.acquaintance, selectAcquaintance},
 	} {

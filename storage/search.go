@@ -37,10 +37,11 @@ INSERT INTO email (email, rank) VALUES ('automerge', 8);
 `
 
 const (
-	searchDelay = 300 * time.Millisecond
-	searchBatch = 500     // emails of one transaction; fewer where their text is over maxText
-	maxKnown    = 50_000  // words that are remembered to be in the index
-	maxText     = 8 << 20 // octets of an email that are indexed
+	searchDelay  = 300 * time.Millisecond
+	searchBatch  = 500     // emails of one transaction; fewer where their text is over maxText
+	searchStride = 8       // emails that are indexed before it looks whether mail has need of the processor
+	maxKnown     = 50_000  // words that are remembered to be in the index
+	maxText      = 8 << 20 // octets of an email that are indexed
 )
 
 // A searchIndex is the full-text index. It is a cache in a file of its own,
@@ -365,6 +366,7 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return false, err
 	}
+	begun := time.Now()
 	texts, err := s.source.texts(ctx, account, last, searchBatch)
 	if err != nil || len(texts) == 0 {
 		return false, err
@@ -376,9 +378,16 @@ func (s *searchIndex) indexBatch(ctx context.Context, account AccountID) (more b
 	}
 	err = s.inTx(ctx, func(whole context.Context, t *sql.Tx) error {
 		w := newSearchWriter(whole, t, known)
-		for _, e := range texts {
+		for i, e := range texts {
 			if err := w.add(e); err != nil {
 				return fmt.Errorf("email %d: %w", e.id, err)
+			}
+			if i%searchStride == 0 && s.source.busy() { // rest as long as it worked
+				select {
+				case <-time.After(time.Since(begun)):
+				case <-ctx.Done():
+				}
+				begun = time.Now()
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()

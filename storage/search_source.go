@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"mailbox/internal/message"
 )
@@ -24,6 +25,11 @@ type emailText struct {
 func (s searchSource) accounts(ctx context.Context) ([]AccountID, error) {
 	rows, err := s.db.readDB.QueryContext(ctx, `SELECT id FROM account WHERE removed = 0`)
 	return collect(rows, err, func(scan func(...any) error) (id AccountID, err error) { return id, scan(&id) })
+}
+
+// busy tells whether somebody writes mail.
+func (s searchSource) busy() bool {
+	return time.Now().UnixNano()-s.db.writer.last.Load() < int64(100*time.Millisecond)
 }
 
 // texts returns up to n next emails of an account behind the given one, fewer

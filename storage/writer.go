@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -39,6 +41,7 @@ type writer struct {
 	closed chan struct{} // closed by stop: no new jobs
 	ended  chan struct{} // closed by run: all jobs are answered
 	once   sync.Once
+	last   atomic.Int64 // when the last commit was, in Unix nanoseconds
 	log    *slog.Logger
 
 	publish func([]*tx) // applies what was committed to indexes and watchers
@@ -233,6 +236,7 @@ func (w *writer) end(live []*job) error {
 		}
 		return err
 	}
+	w.last.Store(time.Now().UnixNano())
 	committed := make([]*tx, len(live))
 	for i, j := range live {
 		committed[i] = j.tx
