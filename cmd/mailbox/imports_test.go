@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"internal/dialogue":    {},
 	"internal/dovecottest": {},
 	"internal/crashfs":     {},
+	"internal/loadtest":    {},
 	"internal/smtpd":       {"internal/listen"},
 	"internal/mailauth":    {"internal/dns", "internal/message"},
 	"imapd/wire":           {},

@@ -71,6 +71,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(o),
 		newDemoCommand(),
+		newBenchCommand(o),
 		newVerifyCommand(o),
 		newConfigCommand(o),
 		newAdminCommand(o),
