@@ -208,7 +208,7 @@ func (db *DB) Settle(ctx context.Context, list []Settlement) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return db.writer.do(ctx, func(t *tx) error {
+	return db.writer.free(ctx, func(t *tx) error {
 		_, err := t.settle(list)
 		return err
 	})
