@@ -172,12 +172,12 @@ func (q *Queue) step() time.Duration {
 func (q *Queue) advance() time.Duration {
 	q.absorb()
 	now := time.Now()
-	for len(q.waiting) > 0 && !q.waiting[0].Due.After(now) {
+	for len(q.waiting) > 0 && !q.waiting[0].wake.After(now) {
 		q.place(q.waiting[0])
 	}
 	next := now.Add(longest)
 	if len(q.waiting) > 0 {
-		next = earlier(next, q.waiting[0].Due)
+		next = earlier(next, q.waiting[0].wake)
 	}
 	next = q.resume(now, next)
 	q.dispatch()
@@ -249,18 +249,20 @@ const (
 type item struct {
 	storage.QueueEntry
 	state state
+	wake  time.Time    // when it is looked at again, whatever becomes of the clock on the wall
 	at    int          // place in the heap
 	dest  *destination // where it is ready or busy
 }
 
 // place puts an item where it belongs, unless a worker has it.
 func (q *Queue) place(it *item) {
-	before := it.dest
+	before, now := it.dest, time.Now()
 	q.unplace(it)
+	wait := q.config.Load().wait(&it.QueueEntry, now)
 	switch {
 	case it.Held:
-	case it.Due.After(time.Now()):
-		it.state = timed
+	case wait > 0:
+		it.state, it.wake = timed, now.Add(wait)
 		heap.Push(&q.waiting, it)
 	default:
 		it.state, it.dest = ready, q.destination(it)
@@ -292,11 +294,11 @@ func (q *Queue) destination(it *item) *destination {
 	return d
 }
 
-// A dueHeap is a container/heap of items, the first one due on top.
+// A dueHeap is a container/heap of items, the one to look at first on top.
 type dueHeap []*item
 
 func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].Due.Before(h[j].Due) }
+func (h dueHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j

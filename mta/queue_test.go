@@ -184,6 +184,12 @@ func newQueueFixture(t *testing.T, change func(*Config)) *queueFixture {
 // send queues a message.
 func (f *queueFixture) send(o storage.Outgoing, to ...string) {
 	f.t.Helper()
+	f.sendAt(time.Now(), o, to...)
+}
+
+// sendAt is send by a clock that shows another time.
+func (f *queueFixture) sendAt(at time.Time, o storage.Outgoing, to ...string) {
+	f.t.Helper()
 	for _, a := range to {
 		o.To = append(o.To, storage.OutgoingRecipient{Address: a})
 	}
@@ -194,7 +200,7 @@ func (f *queueFixture) send(o storage.Outgoing, to ...string) {
 		f.t.Fatal(err)
 	}
 	o.Skip = int64(len("Return-Path: <alice@home.example>\r\n"))
-	if err := f.db.Deliver(context.Background(), &storage.Delivery{Message: m, Received: time.Now(), Queue: &o}); err != nil {
+	if err := f.db.Deliver(context.Background(), &storage.Delivery{Message: m, Received: at, Queue: &o}); err != nil {
 		f.t.Fatal(err)
 	}
 }

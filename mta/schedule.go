@@ -2,6 +2,7 @@ package mta
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"mailbox/storage"
@@ -23,6 +24,20 @@ func (c *Config) next(e *storage.QueueEntry, now time.Time) time.Time {
 		}
 	}
 	return at
+}
+
+// wait is how long a recipient need not be looked at. What its sender wants held
+// is held by the clock on the wall, which may be set meanwhile; nothing else is
+// due later than the longest interval from now, unless the clock was set back.
+func (c *Config) wait(e *storage.QueueEntry, now time.Time) time.Duration {
+	wait := e.Due.Sub(now)
+	if e.Release.After(now) {
+		return min(wait, longest)
+	}
+	if wait > slices.Max(c.Retry)*5/4 {
+		return 0
+	}
+	return wait
 }
 
 // expired tells whether a recipient is not tried again.

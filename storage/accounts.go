@@ -120,7 +120,7 @@ func (db *DB) SetTagFolders(ctx context.Context, id AccountID, on bool) error {
 // the first step on nobody can log in to it or send to it; a removal that was
 // cut off goes on at the next start.
 func (db *DB) RemoveAccount(ctx context.Context, id AccountID) error {
-	err := db.writer.do(ctx, func(t *tx) error {
+	err := db.writer.free(ctx, func(t *tx) error {
 		n, err := t.affected(`UPDATE account SET removed = 1, name = name || ' removed ' || id WHERE id = ? AND removed = 0`, id)
 		if err == nil && n == 0 {
 			err = ErrNotFound

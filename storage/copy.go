@@ -25,7 +25,11 @@ func (db *DB) Move(ctx context.Context, account AccountID, from MailboxID, uids 
 
 func (db *DB) transfer(ctx context.Context, account AccountID, from MailboxID, uids []UID, to MailboxID, move bool) (CopyResult, error) {
 	var r CopyResult
-	err := db.writer.do(ctx, func(t *tx) (err error) {
+	write := db.writer.do
+	if move { // to Trash, more often than not
+		write = db.writer.free
+	}
+	err := write(ctx, func(t *tx) (err error) {
 		r, err = t.transfer(account, from, uids, to, move)
 		return err
 	})

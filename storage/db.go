@@ -81,8 +81,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 }
 
 func (db *DB) open(ctx context.Context, o Options) error {
+	held, err := newReserve(o.Dir)
+	if err != nil {
+		return err
+	}
+	spent := db.full() && held.use() // SQLite needs room to open what there is
 	file := filepath.Join(o.Dir, "mailbox.db")
-	var err error
 	db.writeDB, err = sql.Open("sqlite", dsn(file, "rwc",
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "cache_size(-8192)"))
 	if err != nil {
@@ -119,10 +123,13 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	db.writer = &writer{
 		conn: conn, stmts: map[string]*sql.Stmt{}, jobs: make(chan *job, maxBatch),
 		closed: make(chan struct{}), ended: make(chan struct{}), failed: make(chan struct{}),
-		log: o.Log, publish: db.publish, panics: func() { db.panics.Add(1) },
+		log: o.Log, reserve: held, full: db.full, publish: db.publish, panics: func() { db.panics.Add(1) },
 	}
 	background, cancel := context.WithCancel(context.Background())
 	db.cancel = cancel
+	if spent {
+		db.writer.reserveSpent()
+	}
 	go db.writer.run()
 	return db.startBackground(background)
 }
@@ -182,12 +189,13 @@ func (db *DB) picture(changes []Change) {
 // Watch wakes its holder after changes in the accounts.
 func (db *DB) Watch(accounts ...AccountID) *Watcher { return db.feed.watch(accounts) }
 
-// Ping tells whether the store reads and writes: it returns after a commit.
+// Ping tells whether the store reads and writes, which a full disk does not
+// keep it from: it returns after a commit.
 func (db *DB) Ping(ctx context.Context) error {
 	if _, err := db.Accounts(ctx); err != nil {
 		return err
 	}
-	return db.writer.do(ctx, func(*tx) error { return nil })
+	return db.writer.free(ctx, func(*tx) error { return nil })
 }
 
 // Failed is closed when the disk did not keep its word: an fsync failed, or a

@@ -16,7 +16,7 @@ func (db *DB) Expunge(ctx context.Context, account AccountID, mailbox MailboxID,
 		}
 	}
 	for part := range slices.Chunk(uids, slice) {
-		err := db.writer.do(ctx, func(t *tx) error {
+		err := db.writer.free(ctx, func(t *tx) error {
 			b, err := t.open(account, mailbox)
 			if err != nil {
 				return err
@@ -54,7 +54,7 @@ func (t *tx) clearMailbox(account AccountID, mailbox MailboxID, n int) (done boo
 // sweepAccount removes what a removed account still has, slice by slice.
 func (db *DB) sweepAccount(ctx context.Context, id AccountID) error {
 	for done := false; !done; {
-		err := db.writer.do(ctx, func(t *tx) (err error) {
+		err := db.writer.free(ctx, func(t *tx) (err error) {
 			done, err = t.sweepAccount(id)
 			return err
 		})

@@ -34,7 +34,7 @@ func (db *DB) StoreFlags(ctx context.Context, account AccountID, mailbox Mailbox
 	var all FlagResult
 	for part := range slices.Chunk(uids, slice) {
 		var r FlagResult
-		err := db.writer.do(ctx, func(t *tx) (err error) {
+		err := db.writer.free(ctx, func(t *tx) (err error) {
 			r = FlagResult{}
 			b, err := t.open(account, mailbox)
 			if err != nil {

@@ -180,7 +180,7 @@ func (db *DB) DeleteMailbox(ctx context.Context, account AccountID, name string)
 		return err
 	}
 	for done := false; !done; {
-		err := db.writer.do(ctx, func(t *tx) (err error) {
+		err := db.writer.free(ctx, func(t *tx) (err error) {
 			if _, err := t.mailbox(account, m.ID); err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func TestPowerCutUpgrade(t *testing.T) {
 	if os.Getenv("MAILBOX_LONG") != "" {
 		states = 200
 	}
-	seed := seedOf(t)
+	seed := loadSeed(t)
 	disk := crashfs.Mount(t)
 	run := func(what string) {
 		t.Helper()

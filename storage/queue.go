@@ -42,6 +42,7 @@ type QueueEntry struct {
 	Domain    string    // of the address, in lower-case A-labels
 	Route     string    // a host that the operator named instead; "" is none
 	Queued    time.Time // accepted, or released where that is later
+	Release   time.Time // not before; zero: at once
 	Due       time.Time
 	Attempts  int
 	Noticed   bool // its sender was told that it is late
@@ -143,9 +144,13 @@ func (t *tx) enqueue(c *content, o *Outgoing, at int64) error {
 		if err != nil {
 			return err
 		}
-		t.queue = append(t.queue, QueueEntry{
+		e := QueueEntry{
 			Recipient: QueuedID(n), Message: QueueID(id), Sender: o.Sender, Domain: domain, Queued: time.Unix(due, 0), Due: time.Unix(due, 0), TLS: o.RequireTLS,
-		})
+		}
+		if release > 0 {
+			e.Release = time.Unix(release, 0)
+		}
+		t.queue = append(t.queue, e)
 	}
 	return nil
 }
@@ -208,7 +213,7 @@ func (db *DB) Settle(ctx context.Context, list []Settlement) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return db.writer.do(ctx, func(t *tx) error {
+	return db.writer.free(ctx, func(t *tx) error {
 		_, err := t.settle(list)
 		return err
 	})
@@ -277,12 +282,15 @@ func (t *tx) postpone(s Settlement) (there bool, err error) {
 	return true, t.noteQueued(s.Recipient)
 }
 
-const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), r.due, r.attempts, r.noticed, r.held, m.require_tls`
+const entryColumns = `r.id, r.message, m.sender, r.domain, r.route, max(m.queued, m.release), m.release, r.due, r.attempts, r.noticed, r.held, m.require_tls`
 
 func scanEntry(scan func(...any) error) (e QueueEntry, err error) {
-	var queued, due int64
-	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &due, &e.Attempts, &e.Noticed, &e.Held, &e.TLS)
+	var queued, release, due int64
+	err = scan(&e.Recipient, &e.Message, &e.Sender, &e.Domain, &e.Route, &queued, &release, &due, &e.Attempts, &e.Noticed, &e.Held, &e.TLS)
 	e.Queued, e.Due = time.Unix(queued, 0), time.Unix(due, 0)
+	if release > 0 {
+		e.Release = time.Unix(release, 0)
+	}
 	return e, err
 }
 

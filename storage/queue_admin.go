@@ -93,7 +93,7 @@ func (db *DB) ActOnQueue(ctx context.Context, f QueueFilter, a QueueAction) (int
 		part := ids[:min(len(ids), slice)]
 		ids = ids[len(part):]
 		n := 0
-		err := db.writer.do(ctx, func(t *tx) error {
+		err := db.writer.free(ctx, func(t *tx) error {
 			n = 0
 			for _, id := range part {
 				there, err := t.actOnQueued(id, a)

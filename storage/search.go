@@ -347,6 +347,9 @@ func (s *searchIndex) dropGone(ctx context.Context) error {
 // ours: a transaction that is, is rolled back at some time after all that waits
 // for it has gone on, and Close finds the database locked.
 func (s *searchIndex) inTx(ctx context.Context, f func(whole context.Context, t *sql.Tx) error) error {
+	if !s.source.room() {
+		return ErrNoSpace
+	}
 	whole := context.WithoutCancel(ctx)
 	t, err := s.db.BeginTx(whole, nil)
 	if err != nil {

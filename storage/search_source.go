@@ -22,6 +22,8 @@ type emailText struct {
 	unfinished bool
 }
 
+func (s searchSource) room() bool { return s.db.writer.reserve.there() }
+
 func (s searchSource) accounts(ctx context.Context) ([]AccountID, error) {
 	rows, err := s.db.readDB.QueryContext(ctx, `SELECT id FROM account WHERE removed = 0`)
 	return collect(rows, err, func(scan func(...any) error) (id AccountID, err error) { return id, scan(&id) })

@@ -58,6 +58,9 @@ func (s *Spool) Write(p []byte) (int, error) {
 
 // flush moves what is in memory to the file.
 func (s *Spool) flush() error {
+	if !s.db.writer.reserve.there() {
+		return ErrNoSpace
+	}
 	if s.w == nil {
 		f, err := os.CreateTemp(filepath.Join(s.db.dir, "spool"), "message-*")
 		if err != nil {
@@ -207,6 +210,16 @@ func (db *DB) synced(err error) error {
 		db.writer.broken(err)
 	}
 	return err
+}
+
+// full tries whether the disk takes more.
+func (db *DB) full() bool {
+	f, err := os.CreateTemp(filepath.Join(db.dir, "spool"), "full-*")
+	if err == nil {
+		defer discard(f)
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	return errors.Is(diskError(err), ErrNoSpace)
 }
 
 // diskError tells a full disk from other errors.

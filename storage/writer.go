@@ -24,10 +24,11 @@ const maxBatch = 512
 // it notes in tx. It never gets its caller's context: a cancelled statement
 // would roll back the batch of everybody.
 type job struct {
-	fn   func(tx *tx) error
-	tx   *tx // what fn did, where it succeeded
-	err  error
-	done chan struct{}
+	fn    func(tx *tx) error
+	frees bool // it may use the reserve
+	tx    *tx  // what fn did, where it succeeded
+	err   error
+	done  chan struct{}
 }
 
 // A writer owns the only connection that writes. It runs the functions of all
@@ -44,6 +45,8 @@ type writer struct {
 	last   atomic.Int64 // when the last commit was, in Unix nanoseconds
 	log    *slog.Logger
 
+	reserve *reserve
+	full    func() bool // tries whether the disk takes more
 	publish func([]*tx) // applies what was committed to indexes and watchers
 	panics  func()      // counts
 
@@ -75,7 +78,19 @@ func (w *writer) isBroken() bool {
 // do queues fn and waits until its rows are on the disk, or it had no effect.
 // When ctx ends first the function may still take effect; ctx.Err is returned.
 func (w *writer) do(ctx context.Context, fn func(tx *tx) error) error {
-	j := &job{fn: fn, done: make(chan struct{})}
+	if !w.reserve.there() {
+		return fmt.Errorf("what is left is for deleting: %w", ErrNoSpace)
+	}
+	return w.wait(ctx, &job{fn: fn, done: make(chan struct{})})
+}
+
+// free is do for what makes room, or must be written on a full disk too. It may
+// use the reserve.
+func (w *writer) free(ctx context.Context, fn func(tx *tx) error) error {
+	return w.wait(ctx, &job{fn: fn, frees: true, done: make(chan struct{})})
+}
+
+func (w *writer) wait(ctx context.Context, j *job) error {
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
@@ -198,25 +213,38 @@ func (w *writer) together(batch []*job) (live []*job, err error) {
 	return live, nil
 }
 
-// alone runs one function in a transaction of its own and answers it.
+// alone runs one function in a transaction of its own and answers it. One that
+// frees room gets the reserve when the disk is full.
 func (w *writer) alone(j *job) {
-	err := func() error {
-		if err := w.begin(); err != nil {
-			return err
-		}
-		if err := w.call(j); err != nil {
-			w.rollback()
-			return err
-		}
-		return nil
-	}()
-	if err == nil {
-		if err = w.end([]*job{j}); err == nil {
-			return // it is answered: j is the caller's again
-		}
+	err := w.try(j)
+	if errors.Is(err, ErrNoSpace) && j.frees && w.reserve.use() {
+		w.reserveSpent()
+		err = w.try(j)
 	}
-	j.err = err
-	close(j.done)
+	if err != nil { // else it is answered, and j is the caller's again
+		j.err = err
+		close(j.done)
+	}
+}
+
+func (w *writer) try(j *job) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if err := w.call(j); err != nil {
+		w.rollback()
+		return err
+	}
+	return w.end([]*job{j})
+}
+
+// reserveSpent gives back the room that the WAL takes, if it can: the database
+// may grow now.
+func (w *writer) reserveSpent() {
+	w.log.Warn("the disk is full: what was held back serves to delete, and no mail is taken")
+	if err := w.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		w.log.Warn("checkpoint", "err", err)
+	}
 }
 
 func (w *writer) begin() error {
@@ -284,7 +312,17 @@ func (w *writer) result(query string, args ...any) (sql.Result, error) {
 		return nil, err
 	}
 	res, err := s.Exec(args...)
-	return res, classify(err)
+	return res, w.quota(classify(err))
+}
+
+// quota tells a quota that is used up from a disk that fails: SQLite knows only
+// the other kind of full disk. Neither has begun to write what it refused.
+func (w *writer) quota(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code() == sqlite3.SQLITE_IOERR_WRITE && w.full() {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
 }
 
 // stmt returns the prepared form of a query; there are as many as the package has texts.

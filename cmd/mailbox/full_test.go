@@ -10,11 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
-// TestDiskFull fills a small disk: senders are told to come again, readers
-// read on, and when there is room again mail is taken again, by the same process.
+// TestDiskFull fills a small disk: senders are told to come again, readers read
+// on, and delete, also after a restart; and when there is room again mail is
+// taken again, by the same process.
 func TestDiskFull(t *testing.T) {
 	s := newSite(t)
 	data := filepath.Join(s.dir, "data")
@@ -24,7 +26,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=6m"); err != nil {
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=64m"); err != nil {
 		t.Skipf("SKIPPED: mounting a small disk needs root: %v", err)
 	}
 	t.Cleanup(func() {
@@ -38,7 +40,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	s.trust("client.example")
 	ballast := filepath.Join(data, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 44<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
@@ -70,10 +72,33 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("%d messages were taken, and\n%s", taken, got)
 	}
 	c.body(1, "")
+	c.ok(`STORE 1:5 +FLAGS.SILENT (\Deleted)`)
+	c.ok("EXPUNGE")
+	s.stop()
+	s.start()
+	c = s.imapClient("alice")
+	if got := c.ok("SELECT INBOX"); !strings.Contains(got, fmt.Sprintf("* %d EXISTS", taken-5)) {
+		t.Errorf("%d messages were taken, five deleted, and\n%s", taken, got)
+	}
+	c.ok("MOVE 1:5 Trash")
+	c.ok(`STORE 1:5 +FLAGS.SILENT (\Deleted)`)
+	c.ok("EXPUNGE")
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	in.data("Subject: room again\r\n\r\n")
+	in = &smtpPeer{t: t, s: s}
+	for again := 0; ; again++ {
+		in.begin()
+		in.send("DATA\r\n", "354")
+		reply := in.reply("Subject: room again\r\n\r\n.\r\n")
+		if strings.HasPrefix(reply, "250 ") {
+			break
+		}
+		if !strings.HasPrefix(reply, "452 4.3.1 ") || again > 300 {
+			t.Fatalf("there is room again: %q", reply)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	if out, err := s.try("", "verify"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

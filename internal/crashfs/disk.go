@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 const sector = 512
@@ -58,6 +59,7 @@ type Disk struct {
 	log         []op
 	last        inode
 	directories map[inode]bool
+	fault       func(Operation) syscall.Errno // nil: nothing fails
 }
 
 func newDisk(dir string) *Disk {
@@ -235,29 +237,26 @@ func (s *state) tear(o op, random *rand.Rand) {
 	}
 }
 
-// record notes a change.
-func (d *Disk) record(o op) { d.log = append(d.log, o) }
+// do notes a change, unless it fails.
+func (d *Disk) do(what Operation, change op) syscall.Errno {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if errno := d.fails(what); errno != 0 {
+		return errno
+	}
+	d.log = append(d.log, change)
+	return 0
+}
 
 // create gives a new inode its name.
-func (d *Disk) create(in inode, called string, directory bool) inode {
+func (d *Disk) create(what Operation, in inode, called string) (inode, syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if errno := d.fails(what); errno != 0 {
+		return 0, errno
+	}
 	d.last++
-	d.directories[d.last] = directory
-	d.record(op{names: []name{{in, called, d.last}}})
-	return d.last
-}
-
-// sync notes an fsync.
-func (d *Disk) sync(of inode) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.record(op{of: of})
-}
-
-// rename notes names that change together.
-func (d *Disk) rename(names ...name) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.record(op{names: names})
+	d.directories[d.last] = what == MakingDir
+	d.log = append(d.log, op{names: []name{{in, called, d.last}}})
+	return d.last, 0
 }

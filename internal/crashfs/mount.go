@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -47,7 +48,9 @@ type file struct {
 	fs.Inode
 	disk *Disk
 	of   inode
-	data []byte // under the lock of the disk
+
+	cached uint32 // how it is opened: what is mapped needs the kernel's cache, what is not is read from here each time
+	data   []byte // under the lock of the disk
 }
 
 func number(e fs.InodeEmbedder) inode {
@@ -62,20 +65,29 @@ func number(e fs.InodeEmbedder) inode {
 
 // Mkdir implements fs.NodeMkdirer.
 func (d *directory) Mkdir(ctx context.Context, called string, _ uint32, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	of := d.disk.create(d.of, called, true)
+	of, errno := d.disk.create(MakingDir, d.of, called)
+	if errno != 0 {
+		return nil, errno
+	}
 	return d.NewPersistentInode(ctx, &directory{disk: d.disk, of: of}, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: uint64(of)}), 0
 }
 
 // Create implements fs.NodeCreater.
 func (d *directory) Create(ctx context.Context, called string, _, _ uint32, _ *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
-	of := d.disk.create(d.of, called, false)
-	return d.NewPersistentInode(ctx, &file{disk: d.disk, of: of}, fs.StableAttr{Mode: syscall.S_IFREG, Ino: uint64(of)}), nil, fuse.FOPEN_KEEP_CACHE, 0
+	of, errno := d.disk.create(Creating, d.of, called)
+	if errno != 0 {
+		return nil, nil, 0, errno
+	}
+	f := &file{disk: d.disk, of: of, cached: fuse.FOPEN_DIRECT_IO}
+	if strings.HasSuffix(called, "-shm") {
+		f.cached = fuse.FOPEN_KEEP_CACHE
+	}
+	return d.NewPersistentInode(ctx, f, fs.StableAttr{Mode: syscall.S_IFREG, Ino: uint64(of)}), nil, f.cached, 0
 }
 
 // Unlink implements fs.NodeUnlinker.
 func (d *directory) Unlink(_ context.Context, called string) syscall.Errno {
-	d.disk.rename(name{d.of, called, 0})
-	return 0
+	return d.disk.do(Removing, op{names: []name{{d.of, called, 0}}})
 }
 
 // Rmdir implements fs.NodeRmdirer.
@@ -83,8 +95,7 @@ func (d *directory) Rmdir(_ context.Context, called string) syscall.Errno {
 	if child := d.GetChild(called); child != nil && len(child.Children()) > 0 {
 		return syscall.ENOTEMPTY
 	}
-	d.disk.rename(name{d.of, called, 0})
-	return 0
+	return d.disk.do(Removing, op{names: []name{{d.of, called, 0}}})
 }
 
 // Rename implements fs.NodeRenamer.
@@ -92,25 +103,26 @@ func (d *directory) Rename(_ context.Context, called string, to fs.InodeEmbedder
 	if flags != 0 {
 		return syscall.EINVAL
 	}
-	d.disk.rename(name{d.of, called, 0}, name{number(to), newName, number(d.GetChild(called).Operations())})
-	return 0
+	return d.disk.do(Renaming, op{names: []name{{d.of, called, 0}, {number(to), newName, number(d.GetChild(called).Operations())}}})
 }
 
 // Fsync implements fs.NodeFsyncer.
 func (d *directory) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
-	d.disk.sync(d.of)
-	return 0
+	return d.disk.do(SyncingDir, op{of: d.of})
 }
 
 // Open implements fs.NodeOpener.
 func (f *file) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return nil, fuse.FOPEN_KEEP_CACHE, 0
+	return nil, f.cached, 0
 }
 
 // Read implements fs.NodeReader.
 func (f *file) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
+	if errno := f.disk.fails(Reading); errno != 0 {
+		return nil, errno
+	}
 	if off > int64(len(f.data)) {
 		return fuse.ReadResultData(nil), 0
 	}
@@ -119,21 +131,31 @@ func (f *file) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) 
 
 // Write implements fs.NodeWriter.
 func (f *file) Write(_ context.Context, _ fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
-	f.apply(op{of: f.of, data: slices.Clone(data), at: off})
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	what := Writing
+	if off+int64(len(data)) > int64(len(f.data)) {
+		what = Growing
+	}
+	if errno := f.apply(what, op{of: f.of, data: slices.Clone(data), at: off}); errno != 0 {
+		return 0, errno
+	}
 	return uint32(len(data)), 0
 }
 
-func (f *file) apply(o op) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
+// apply changes the octets. The lock of the disk must be held.
+func (f *file) apply(what Operation, o op) syscall.Errno {
+	if errno := f.disk.fails(what); errno != 0 {
+		return errno
+	}
 	f.data = changed(f.data, o)
-	f.disk.record(o)
+	f.disk.log = append(f.disk.log, o)
+	return 0
 }
 
 // Fsync implements fs.NodeFsyncer.
 func (f *file) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
-	f.disk.sync(f.of)
-	return 0
+	return f.disk.do(Syncing, op{of: f.of})
 }
 
 // Getattr implements fs.NodeGetattrer.
@@ -147,7 +169,15 @@ func (f *file) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 // Setattr implements fs.NodeSetattrer. Owners, modes and times are not kept.
 func (f *file) Setattr(ctx context.Context, h fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	if size, ok := in.GetSize(); ok {
-		f.apply(op{of: f.of, truncate: true, at: int64(size)})
+		if errno := f.truncate(int64(size)); errno != 0 {
+			return errno
+		}
 	}
 	return f.Getattr(ctx, h, out)
+}
+
+func (f *file) truncate(size int64) syscall.Errno {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.apply(Truncating, op{of: f.of, truncate: true, at: size})
 }
