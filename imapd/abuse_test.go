@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailbox/internal/siege"
 )
 
 // long tells whether the long forms of tests are asked for.
@@ -188,7 +190,7 @@ func TestThousandIdles(t *testing.T) {
 	const sessions = 1000
 	f := newFixture(t, func(s *Server) { s.Config.PerAddress, s.Config.Connections = 2*sessions, 2*sessions })
 	f.deliver(hello)
-	before := inUse()
+	before := siege.InUse()
 	var all []*client
 	for range sessions {
 		c := f.login()
@@ -198,7 +200,7 @@ func TestThousandIdles(t *testing.T) {
 		}
 		all = append(all, c)
 	}
-	used := (inUse() - before) / sessions
+	used := (siege.InUse() - before) / sessions
 	t.Logf("%d octets for a session and its client", used)
 	if used > 48<<10 {
 		t.Errorf("an idle session uses %d octets", used)
@@ -231,20 +233,20 @@ func TestThousandIdles(t *testing.T) {
 // they get what they asked for.
 func TestNeverReads(t *testing.T) {
 	f := newServer(t, nil)
-	l := f.watch(f.server.Serve)
+	l := siege.Listen(t, f.server.Serve)
 	f.addr = l.Addr().String()
 	large := "X: " + random(t, 8<<20)
 	f.deliver(hello, large)
-	before := inUse()
+	before := siege.InUse()
 	var stuck []*client
 	for range 20 {
 		c := f.login()
 		c.ok("SELECT INBOX")
 		c.send("x FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[])\r\n")
 		stuck = append(stuck, c)
-		await(t, func() bool { return l.peer(c.nc).doing.Load() == writes })
+		siege.Await(t, func() bool { return l.Writes(c.nc) })
 	}
-	n := (inUse() - before) / int64(len(stuck))
+	n := (siege.InUse() - before) / int64(len(stuck))
 	t.Logf("%d octets for each", n)
 	if n > 1<<20 {
 		t.Errorf("who does not read uses %d octets", n)
@@ -262,7 +264,7 @@ func TestNeverReads(t *testing.T) {
 		t.Errorf("the log of the store: %d octets, %v", wal.Size(), err)
 	}
 	for _, c := range stuck {
-		if l.peer(c.nc).doing.Load() != writes {
+		if !l.Writes(c.nc) {
 			t.Error("a client that does not read was not kept waiting")
 		}
 	}

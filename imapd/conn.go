@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailbox/imapd/wire"
+	"mailbox/internal/listen"
 	"mailbox/internal/login"
 	"mailbox/storage"
 )
@@ -59,9 +60,9 @@ type conn struct {
 	tag  string    // of the command that runs
 	told time.Time // when the client last heard of it
 
-	inflater *inflater // nil while nothing is compressed
-	pushed   []byte    // read from the connection, and to be read again
-	budget   *budget   // below TLS
+	inflater *inflater      // nil while nothing is compressed
+	pushed   []byte         // read from the connection, and to be read again
+	budget   *listen.Budget // below TLS
 
 	// upload judges the literal of an APPEND in place of the rule for strings.
 	upload func(size int64) error
@@ -79,7 +80,7 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	b := &budget{Conn: nc, left: strangerOctets}
+	b := listen.NewBudget(nc)
 	c := &conn{s: s, cfg: s.current.Load(), id: s.nextID.Add(1), nc: b, budget: b, since: time.Now(), state: notAuthenticated}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap()
@@ -244,6 +245,8 @@ func (c *conn) farewell(err error) {
 		c.enc.Status("*", "BYE", s.code, s.text)
 	case errors.Is(err, wire.ErrUnskippable):
 		c.enc.Status("*", "BYE", "TOOBIG", "command is too large")
+	case errors.Is(err, listen.ErrBudget):
+		c.enc.Status("*", "BYE", "TOOBIG", "too much before a login")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		c.enc.Status("*", "BYE", "", "autologout; idle for too long")
 	case !errors.Is(err, io.EOF):
@@ -316,7 +319,7 @@ func (c *conn) line() ([]byte, error) {
 func (c *conn) loggedIn(id login.Identity) {
 	c.account, c.name, c.state = storage.AccountID(id.AccountID), id.Name, authenticated
 	c.dec.SetLimits(wire.Limits{Skip: max(1<<20, c.cfg.AppendLimit)})
-	c.budget.known = true
+	c.budget.Lift()
 	c.log = c.log.With("account", id.Name)
 	c.mu.Lock()
 	c.desc.Account = id.Name

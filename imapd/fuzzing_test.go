@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mailbox/internal/siege"
 	"mailbox/storage"
 )
 
@@ -88,7 +89,7 @@ func (z *fuzzing) run(t *testing.T, attack func() []*attacker) {
 
 // checkRemains looks for what should have gone with the sessions.
 func (z *fuzzing) checkRemains() {
-	await(z.t, func() bool { return z.server.Stats().Open == 0 })
+	siege.Await(z.t, func() bool { return z.server.Stats().Open == 0 })
 	if n := z.server.Stats().Panics + z.db.Panics(); n > 0 {
 		z.t.Fatal("panic")
 	}
@@ -98,8 +99,8 @@ func (z *fuzzing) checkRemains() {
 	if _, err := z.db.Verify(context.Background(), func(p storage.Problem) { z.t.Error(p) }); err != nil {
 		z.t.Error(err)
 	}
-	await(z.t, func() bool { return runtime.NumGoroutine() < z.tasks+leftTasks })
-	now := inUse()
+	siege.Await(z.t, func() bool { return runtime.NumGoroutine() < z.tasks+leftTasks })
+	now := siege.InUse()
 	if z.heap == 0 {
 		z.heap = now
 	}

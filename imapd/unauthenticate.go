@@ -25,7 +25,7 @@ func (c *conn) forget() {
 	c.account, c.name, c.state, c.enabled = 0, "", notAuthenticated, 0
 	c.enc.UTF8, c.dec.UTF8 = false, false
 	c.dec.SetLimits(limitsBeforeLogin())
-	c.budget.left, c.budget.known = strangerOctets, false
+	c.budget.Renew()
 	c.log, c.since = c.logger(), time.Now()
 	c.mu.Lock()
 	c.desc.Account = ""

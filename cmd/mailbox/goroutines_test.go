@@ -15,7 +15,7 @@ import (
 )
 
 // onlyInTests are the rooms that are no part of the program.
-var onlyInTests = []string{"internal/dialogue", "internal/dovecottest", "internal/crashfs", "internal/dns/dnstest", "tls/acmetest"}
+var onlyInTests = []string{"internal/dialogue", "internal/dovecottest", "internal/crashfs", "internal/siege", "internal/dns/dnstest", "tls/acmetest"}
 
 // TestGoroutines: docs/security.md says of every place that starts a goroutine
 // what a panic there ends, and which test shows it. So none is forgotten.

@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/dovecottest": {},
 	"internal/crashfs":     {},
 	"internal/loadtest":    {},
+	"internal/siege":       {},
 	"internal/smtpd":       {"internal/listen"},
 	"internal/mailauth":    {"internal/dns", "internal/message"},
 	"imapd/wire":           {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 }
 
 // testsMayImport is what tests may name besides.
-var testsMayImport = []string{"internal/dialogue", "internal/dovecottest", "internal/crashfs", "internal/dns/dnstest", "tls/acmetest", "internal/listen", "storage", "internal/message"}
+var testsMayImport = []string{"internal/dialogue", "internal/dovecottest", "internal/crashfs", "internal/siege", "internal/dns/dnstest", "tls/acmetest", "internal/listen", "storage", "internal/message"}
 
 func TestImportsPointDown(t *testing.T) {
 	root := filepath.Join("..", "..")

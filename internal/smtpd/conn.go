@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailbox/internal/listen"
 )
 
 const (
@@ -28,7 +30,8 @@ const (
 // knows lines: go-smtp is given one command at a time, and only what is safe
 // to give to it.
 type Conn struct {
-	net.Conn // the transport: TCP, or TLS over it
+	net.Conn                // the transport: TCP, or TLS over it
+	budget   *listen.Budget // below TLS
 	server   *Server
 	cfg      *Config
 	ctx      context.Context // of the server; ends when its last connections must
@@ -52,6 +55,9 @@ type Conn struct {
 	sasl          bool   // the next line answers a challenge
 	chunk         int64  // octets of BDAT that go-smtp has not taken yet
 	onward        bool   // the last BDAT brought octets, or ended a message
+	last          bool   // it was the last of its message
+	partial       bool   // there are chunks of a message that has not ended
+	givenUp       int    // messages of which that was all
 	body          *body  // not nil between 354 and the end of the message
 	tail          string // what makes go-smtp see the end that body saw
 	commands      int
@@ -70,9 +76,11 @@ type Conn struct {
 }
 
 func newConn(s *Server, cfg *Config, ctx context.Context, nc net.Conn) *Conn {
+	b := listen.NewBudget(nc)
+	b.Lift() // without TLS
 	c := &Conn{
-		Conn: nc, server: s, cfg: cfg, ctx: ctx, id: s.nextID.Add(1),
-		br: bufio.NewReaderSize(nc, readBuffer), done: make(chan struct{}), first: true,
+		Conn: b, budget: b, server: s, cfg: cfg, ctx: ctx, id: s.nextID.Add(1),
+		br: bufio.NewReaderSize(b, readBuffer), done: make(chan struct{}), first: true,
 	}
 	c.log = s.Log.With("conn", c.id, "peer", c.Addr())
 	return c
@@ -82,13 +90,30 @@ func newConn(s *Server, cfg *Config, ctx context.Context, nc net.Conn) *Conn {
 // was said before it (RFC 3207 section 4.2).
 func (c *Conn) over(t *tls.Conn) *Conn {
 	n := &Conn{
-		Conn: t, server: c.server, cfg: c.cfg, ctx: c.ctx, id: c.id, log: c.log, secured: true,
+		Conn: secret{t, c.budget}, budget: c.budget, server: c.server, cfg: c.cfg, ctx: c.ctx, id: c.id, log: c.log, secured: true,
 		br: c.br, done: make(chan struct{}), first: true, commands: c.commands, errors: c.errors, failed: c.failed,
 	}
-	n.br.Reset(t)
+	n.br.Reset(n.Conn)
 	st := t.ConnectionState()
 	n.state = &st
 	return n
+}
+
+// A secret is a connection over TLS, which may take so much from the peer
+// without giving us anything, and no more. A handshake has 256 KiB of memory
+// else, when it begins and at any time later (RFC 8446 section 4.6).
+type secret struct {
+	*tls.Conn
+	below *listen.Budget
+}
+
+// Read implements net.Conn.
+func (s secret) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.below.Renew()
+	}
+	return n, err
 }
 
 // Addr is the address of the peer; not valid where it has none.
@@ -166,7 +191,7 @@ func (c *Conn) fill() ([]byte, error) {
 		if err := c.flush(); err != nil {
 			return nil, err
 		}
-		if err := c.arm(); err != nil {
+		if err := c.arm(time.Now().Add(c.cfg.Idle)); err != nil {
 			return nil, err
 		}
 		if _, err := c.br.Peek(1); err != nil {
@@ -184,13 +209,13 @@ func (c *Conn) fill() ([]byte, error) {
 }
 
 // arm sets the deadline for the next read.
-func (c *Conn) arm() error {
+func (c *Conn) arm(by time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting && c.stopped {
 		return Reply(421, "4.3.2", "server is shutting down")
 	}
-	return c.SetReadDeadline(time.Now().Add(c.cfg.Idle))
+	return c.SetReadDeadline(by)
 }
 
 func (c *Conn) setWaiting(on bool) {

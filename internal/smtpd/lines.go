@@ -17,6 +17,7 @@ const (
 	maxSkip     = 64 << 10
 
 	maxFailedLogins = 3 // of one connection
+	maxGivenUp      = 5 // messages of one connection: what took them stays until its end
 )
 
 // Read implements net.Conn for go-smtp: one command line, or octets of a chunk
@@ -67,9 +68,7 @@ func (c *Conn) readChunk(p []byte) (int, error) {
 	}
 	n := copy(p, in[:min(int64(len(in)), c.chunk)])
 	c.br.Discard(n) //nolint:errcheck // they are buffered
-	if c.chunk -= int64(n); c.chunk == 0 {
-		c.rate = rate{}
-	}
+	c.chunk -= int64(n)
 	return n, nil
 }
 
@@ -113,6 +112,9 @@ func (c *Conn) command() ([]byte, error) {
 			return nil, s
 		}
 		c.verb, c.first = verbOf(line), true
+		if c.verb != "BDAT" {
+			c.rate = rate{}
+		}
 		pass, err := c.preempt(line)
 		if pass != nil || err != nil {
 			return pass, err
@@ -137,6 +139,7 @@ func (c *Conn) line() ([]byte, error) {
 	}
 	c.setWaiting(true)
 	defer c.setWaiting(false)
+	by := time.Now().Add(c.cfg.Idle) // the whole line
 	for {
 		buffered, _ := c.br.Peek(c.br.Buffered())
 		if i := bytes.IndexByte(buffered, '\n'); i >= 0 && i < limit {
@@ -149,20 +152,20 @@ func (c *Conn) line() ([]byte, error) {
 			return line, nil
 		}
 		if len(buffered) >= limit {
-			return nil, c.skipLine()
+			return nil, c.skipLine(by)
 		}
-		if err := c.more(len(buffered)); err != nil {
+		if err := c.more(len(buffered), by); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // more waits for octets beyond those n that are buffered.
-func (c *Conn) more(n int) error {
+func (c *Conn) more(n int, by time.Time) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if err := c.arm(); err != nil {
+	if err := c.arm(by); err != nil {
 		return err
 	}
 	if _, err := c.br.Peek(n + 1); err != nil {
@@ -174,7 +177,7 @@ func (c *Conn) more(n int) error {
 		}
 		return err
 	}
-	return nil
+	return c.rate.add(c.br.Buffered()-n, time.Now())
 }
 
 func isTimeout(err error) bool {
@@ -196,7 +199,7 @@ func badLine(line []byte) *Status {
 }
 
 // skipLine answers a line that is too long, and ends what seems to have none.
-func (c *Conn) skipLine() error {
+func (c *Conn) skipLine(by time.Time) error {
 	for skipped := 0; ; {
 		buffered, _ := c.br.Peek(c.br.Buffered())
 		if i := bytes.IndexByte(buffered, '\n'); i >= 0 {
@@ -208,7 +211,7 @@ func (c *Conn) skipLine() error {
 		if skipped += len(buffered); skipped > maxSkip {
 			return Reply(500, "5.5.2", "line is too long")
 		}
-		if err := c.more(0); err != nil {
+		if err := c.more(0, by); err != nil {
 			return err
 		}
 	}
@@ -292,7 +295,11 @@ func (c *Conn) bdat(line []byte, arg string) ([]byte, error) {
 	if int64(n) > 2*c.cfg.MaxSize {
 		return nil, c.end(errTooLarge)
 	}
-	c.chunk, c.rate = int64(n), rate{since: time.Now()}
-	c.onward = n > 0 || len(f) == 2
+	c.chunk = int64(n)
+	if c.rate.since.IsZero() { // of the message
+		c.rate.since = time.Now()
+	}
+	c.last = len(f) == 2
+	c.onward = n > 0 || c.last
 	return line, nil
 }

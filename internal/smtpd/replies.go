@@ -51,7 +51,14 @@ func (c *Conn) replyLine(line []byte) {
 	if last {
 		c.count(code)
 	}
+	if len(c.out) > maxOut {
+		c.flush() //nolint:errcheck // the next read tells
+	}
 }
+
+// maxOut is how many octets of replies may wait until all is read that a peer
+// sent at once.
+const maxOut = 16 << 10
 
 // corrected gives the replies of go-smtp the codes that the RFCs want.
 func (c *Conn) corrected(line []byte) []byte {
@@ -112,6 +119,7 @@ func (c *Conn) count(code string) {
 			c.lastReply.Store(true)
 		}
 	}
+	c.countChunks(code)
 	if code == "250" && (c.verb == "DATA" || c.verb == "BDAT" && c.onward) { // whoever brings mail may go on
 		c.commands = 0
 	}
@@ -120,6 +128,29 @@ func (c *Conn) count(code string) {
 	}
 	if c.errors++; c.errors > c.cfg.MaxErrors && !c.lastReply.Load() {
 		c.out = append(c.out, "421 4.7.0 too many errors\r\n"...)
+		c.lastReply.Store(true)
+	}
+}
+
+// countChunks ends the connection of a peer that begins messages in chunks, and
+// does not end them.
+func (c *Conn) countChunks(code string) {
+	over := c.partial
+	switch {
+	case c.verb == "BDAT" && code == "250":
+		c.partial, over = !c.last, false
+	case c.verb == "BDAT" && code != "552": // the session was through with it
+		c.partial, over = false, false
+	case c.verb == "BDAT", code == "250" && (c.verb == "RSET" || c.verb == "EHLO" || c.verb == "HELO"):
+		c.partial = false
+	default:
+		over = false
+	}
+	if over {
+		c.givenUp++
+	}
+	if c.givenUp > maxGivenUp && !c.lastReply.Load() {
+		c.out = append(c.out, "421 4.7.0 too many messages were not ended\r\n"...)
 		c.lastReply.Store(true)
 	}
 }

@@ -143,6 +143,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, implicit *tls.Config) {
 func (s *Server) handshake(ctx context.Context, c *Conn, cfg *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
+	c.budget.Renew()
 	t := tls.Server(c.Conn, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		s.stats.handshakes.Add(1)

@@ -179,15 +179,15 @@ func (e exchange) Next(message []byte) (challenge []byte, done bool, err error) 
 // Data implements smtp.Session. Under BDAT it runs beside Reset and Logout, in
 // a goroutine of its own.
 func (s *session) Data(r io.Reader) error {
-	env, open := s.envelope()
-	if !open { // RSET came before this goroutine did
-		return smtp.ErrDataReset
-	}
 	var body *body
-	if _, chunked := r.(*io.PipeReader); !chunked {
+	if chunks, chunked := r.(*io.PipeReader); !chunked {
 		body = s.c.body
 		r = body
+	} else if err := begun(chunks); err != nil {
+		<-s.c.done // go-smtp would take the result for that of the next message
+		return err
 	}
+	env, _ := s.envelope()
 	in := &failingReader{r: r}
 	err := s.guard(func() error {
 		err := s.s.Data(s.c.ctx, env, in)
@@ -200,6 +200,20 @@ func (s *session) Data(r io.Reader) error {
 		if broken := body.drain(); broken != nil {
 			return smtpError(s.c.log, broken)
 		}
+	}
+	if in.err == smtp.ErrDataReset {
+		<-s.c.done // as above
+	}
+	return err
+}
+
+// begun waits for the first octet of a message in chunks, or for its end. Until
+// that is read, go-smtp can go no further: the transaction is still the one that
+// the message belongs to, and not one that began after it was given up.
+func begun(chunks *io.PipeReader) error {
+	_, err := chunks.Read(nil)
+	if err == io.EOF {
+		return nil
 	}
 	return err
 }
