@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,17 +26,19 @@ func TestDiskErrors(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(loadSeed(t), 1<<32))
 	total, failed, broken := 0, 0, 0
-	for range runs {
-		faults := newFaults(random)
-		n, cut := loadWithFaults(t, load{Times: 3, Steps: 6}, random, faults.next)
-		if t.Failed() {
-			t.Fatalf("these failed: %v", faults.made)
-		}
-		total += len(faults.made)
-		failed += n
-		if cut {
-			broken++
-		}
+	for i := range runs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) { // a disk of its own, which is gone at its end
+			faults := newFaults(random)
+			n, cut := loadWithFaults(t, load{Times: 3, Steps: 6}, random, faults.next)
+			if t.Failed() {
+				t.Fatalf("these failed: %v", faults.made)
+			}
+			total += len(faults.made)
+			failed += n
+			if cut {
+				broken++
+			}
+		})
 	}
 	t.Logf("%d errors failed %d steps and broke %d of %d stores", total, failed, broken, runs)
 }
