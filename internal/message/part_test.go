@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -100,6 +101,23 @@ func TestBounds(t *testing.T) {
 	DecodeWords(strings.Repeat("=?a?q?", 20_000))
 	if n := strings.Count(string(build("To: "+strings.Repeat("a@b,", 5000)+"\r\n\r\n", 1<<20).Envelope()), `"b"`); n != maxAddresses {
 		t.Errorf("%d addresses", n)
+	}
+}
+
+// TestParameterFlood: a hundred parameters of a field are read, also where they
+// are pieces of one (RFC 2231), and no more.
+func TestParameterFlood(t *testing.T) {
+	field := "Content-Disposition: attachment"
+	for i := range 101 {
+		field += fmt.Sprintf("; filename*%d=y", i)
+	}
+	m := build(field+strings.Repeat("; filename*0=z", 10_000)+"\r\n\r\n", 1<<20)
+	if m.Root.Filename != strings.Repeat("y", 100) {
+		t.Errorf("the file is called %.200q", m.Root.Filename)
+	}
+	got := string(m.BodyStructure())
+	if !strings.Contains(got, `"FILENAME*99"`) || strings.Contains(got, `"FILENAME*100"`) {
+		t.Errorf("%.4000s", got)
 	}
 }
 
