@@ -48,7 +48,8 @@ type conversation struct {
 	secured    bool // what follows is TLS
 }
 
-var replyLine = regexp.MustCompile(`^([2-5][0-9][0-9])([ -])([^\x00-\x1f\x7f]*)$`)
+// replyLine allows tabs (RFC 5321 section 4.2).
+var replyLine = regexp.MustCompile(`^([2-5][0-9][0-9])([ -])([^\x00-\x08\x0a-\x1f\x7f]*)$`)
 
 // reply reads a whole one, and returns its code, or 0 where the server has hung up.
 func (c *conversation) reply() (code int, err error) {
