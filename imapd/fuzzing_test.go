@@ -10,7 +10,6 @@ import (
 	"net"
 	"regexp"
 	"runtime"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +65,7 @@ func (z *fuzzing) run(t *testing.T, attack func() []*attacker) {
 	w.ok("LOGIN " + alice + ` "` + secret + `"`)
 	w.look("SELECT INBOX")
 
-	before := allocated()
+	before := siege.Allocated()
 	attackers := attack()
 	w.look("NOOP")
 	for _, a := range attackers {
@@ -75,7 +74,7 @@ func (z *fuzzing) run(t *testing.T, attack func() []*attacker) {
 		}
 		a.nc.Close()
 	}
-	if n := allocated() - before; n > runOctets {
+	if n := siege.Allocated() - before; n > runOctets {
 		t.Errorf("%d octets were allocated", n)
 	}
 	w.look("NOOP")
@@ -107,13 +106,6 @@ func (z *fuzzing) checkRemains() {
 	if now > z.heap+leftHeap {
 		z.t.Fatalf("%d octets in use after %d runs, %d at the begin", now, z.runs, z.heap)
 	}
-}
-
-// allocated is how much was allocated since the begin of the process.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 // counted is what changes how many messages there are.

@@ -5,6 +5,7 @@ package siege
 import (
 	"net"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,13 @@ func InUse() int64 {
 	runtime.GC() // for what pools hold
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// Allocated is how much was allocated since the begin of the process.
+func Allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // Await waits for something that must happen soon.

@@ -68,6 +68,23 @@ func TestChunksWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestNothingAfterTheEnd: who was told that the connection ends is not listened
+// to any more.
+func TestNothingAfterTheEnd(t *testing.T) {
+	s, addr := serve(t, testConfig())
+	const open = "EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"
+	for end, last := range map[string]string{"QUIT\r\n": "221 2.0.0 Bye\r\n", strings.Repeat("x\r\n", 20): "500 5.5.1 Too many errors. Quiting now\r\n"} {
+		for _, more := range []string{"NOOP\r\n", "MAIL FROM:<>\r\n", "DATA\r\nx\r\n.\r\n", "BDAT 1 LAST\r\nx", "QUIT\r\n", "x\r\n"} {
+			if all := conversation(t, addr, open+end+strings.Repeat(more, 5)); !strings.HasSuffix(all, last) || strings.Count(all, last) != 1 {
+				t.Errorf("%q behind %q: %s", more, end, all)
+			}
+		}
+	}
+	if s.Stats().Panics > 0 {
+		t.Error("panic")
+	}
+}
+
 // trickle sends a beginning at once, and then something every so often, until
 // the server hangs up. It tells how long that took, and what the server said.
 func trickle(t *testing.T, beginning, something string, pause time.Duration) (took time.Duration, said string) {

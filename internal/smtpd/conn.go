@@ -151,7 +151,8 @@ func (c *Conn) protocol(utf8 bool) string {
 	return word
 }
 
-// Close implements net.Conn. go-smtp calls it when it is through.
+// Close implements net.Conn. go-smtp calls it when it is through; it would go
+// on to read commands then, and execute them without a session.
 func (c *Conn) Close() error {
 	c.once.Do(func() {
 		defer close(c.done)
@@ -159,6 +160,16 @@ func (c *Conn) Close() error {
 		c.flush()
 	})
 	return nil
+}
+
+// isClosed tells whether Close was called.
+func (c *Conn) isClosed() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // linger lets a peer that still sends read our last reply: who closes over

@@ -26,6 +26,8 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	n, err = 0, io.EOF // after a panic
 	defer c.recovered()
 	switch {
+	case c.isClosed():
+		return 0, io.EOF
 	case len(c.pending) > 0:
 	case c.tail != "":
 		c.pending, c.tail = []byte(c.tail), ""

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 )
@@ -14,7 +15,10 @@ import (
 func (c *Conn) Write(p []byte) (n int, err error) {
 	err = io.ErrClosedPipe // after a panic
 	defer c.recovered()
-	if c.writeErr != nil {
+	switch {
+	case c.isClosed():
+		return 0, net.ErrClosed
+	case c.writeErr != nil:
 		return 0, c.writeErr
 	}
 	for line := range bytes.Lines(p) {
