@@ -30,6 +30,9 @@ const left = 2 << 20
 // whether the server knows that they have.
 func Measure(t *testing.T, l *Listener, do func(*Stranger), gone func() bool) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: it takes a while; and the race detector, which runs with -short, takes memory too")
+	}
 	before := InUse()
 	all := l.besiege(t, do)
 	n := (InUse() - before) / int64(len(all))
