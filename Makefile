@@ -33,7 +33,7 @@ long:
 
 fuzz:
 	for name in FuzzMTA FuzzSubmission FuzzBeforeLogin FuzzAfterLogin FuzzTwoSessions; do \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(grep -rl --include='*_test.go' "func $$name(" . | xargs dirname) || exit 1; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$(grep -rl --include='*_test.go' "func $$name(" . | xargs dirname) || exit 1; \
 	done
 
 bench:
